@@ -1,0 +1,1 @@
+"""The benchmarks: medians, and ratios against a baseline of the same run. Never a test, since machines differ."""

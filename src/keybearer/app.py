@@ -1,0 +1,303 @@
+"""The composition root: the only place that joins ports to engines, and starts and stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from .core.errors import ConfigurationError
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from .keyring import FileKeyring
+    from .limiters import SharedMemoryLimiter
+    from .ports import ImmediateStore, Store
+    from .services.authority import Authority
+    from .stores.cached import CachedRecords
+    from .stores.doorbell import SharedDoorbell
+
+log = logging.getLogger(__name__)
+
+ROOT_KEY_FILE: Final = "root-key.txt"
+DOORBELL_FILE: Final = "keybearer.doorbell"
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What every process opens first: keys, doorbell and store."""
+
+    settings: Settings
+    keyring: FileKeyring
+    doorbell: SharedDoorbell
+    store: Store
+    immediate: ImmediateStore | None
+
+
+def _make_store(
+    settings: Settings, keyring: FileKeyring, ring: Callable[[int], None]
+) -> tuple[Store, ImmediateStore | None]:
+    audit_key = keyring.derived("audit")
+    url = settings.database_url
+    if url.startswith("sqlite:"):
+        from .stores.sqlite import SqliteStore
+
+        embedded = SqliteStore(Path(url.removeprefix("sqlite:///")), audit_key)
+        embedded.on_commit = ring
+        return embedded, embedded
+    from .stores.postgresql import PostgresqlStore
+
+    networked = PostgresqlStore(url, audit_key)
+    networked.on_commit = ring
+    return networked, None
+
+
+@contextlib.asynccontextmanager
+async def foundation(settings: Settings) -> AsyncIterator[Foundation]:
+    """Open the data directory, the keyring and the store; close them at the end.
+
+    Raises ``ConfigurationError`` when the database holds digests that this keyring cannot check.
+    """
+    from .keyring import open_keyring
+    from .stores.doorbell import SharedDoorbell
+
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"The data directory {settings.data} cannot be made: {error.strerror}.") from error
+    keyring = open_keyring(settings.data, create=True)
+    doorbell = SharedDoorbell(settings.data / DOORBELL_FILE)
+    store, immediate = _make_store(settings, keyring, doorbell.ring)
+    try:
+        await store.open()
+        await _check_peppers(store, keyring)
+        yield Foundation(settings, keyring, doorbell, store, immediate)
+    finally:
+        await store.close()
+        doorbell.close()
+
+
+async def _check_peppers(store: Store, keyring: FileKeyring) -> None:
+    known = await store.known_peppers()
+    for pepper_id, fingerprint in known.items():
+        if pepper_id not in keyring.pepper_ids:
+            raise ConfigurationError(
+                f"The database has keys under the pepper {pepper_id!r}, which this keyring lacks. "
+                "Start with the keyring that this database was made with."
+            )
+        if keyring.fingerprint(pepper_id) != fingerprint:
+            raise ConfigurationError(
+                f"The keyring's pepper {pepper_id!r} is not the one that this database was made with."
+            )
+    for pepper_id in keyring.pepper_ids:
+        if pepper_id not in known:
+            await store.note_pepper(pepper_id, keyring.fingerprint(pepper_id))
+
+
+def _authority(base: Foundation, records: CachedRecords) -> Authority:
+    from .clock import SystemClock
+    from .services.authority import Authority
+    from .services.bootstrap import OWN_API_ID, OWN_PROJECT_ID
+
+    return Authority(
+        base.settings,
+        base.store,
+        records,
+        base.keyring,
+        SystemClock(),
+        own_project_id=OWN_PROJECT_ID,
+        own_api_id=OWN_API_ID,
+    )
+
+
+def _records(base: Foundation) -> CachedRecords:
+    from .stores.cached import CachedRecords
+
+    return CachedRecords(
+        base.store,
+        base.immediate,
+        lifetime=base.settings.view_lifetime,
+        poll_interval=base.settings.poll_interval,
+        entries=base.settings.cache_entries,
+        doorbell=base.doorbell,
+    )
+
+
+# Bootstrap
+
+
+async def _initialise(settings: Settings, admin_email: str) -> str | None:
+    from .services import bootstrap
+
+    async with foundation(settings) as base:
+        await base.doorbell.align(base.store.head)
+        issued = await bootstrap.initialise(_authority(base, _records(base)), admin_email)
+        return issued.credential if issued is not None else None
+
+
+def init(settings: Settings, admin_email: str, admin_password: str | None) -> dict[str, str | None]:
+    """Make an authority without a person: returns its issuer and root key, ``None`` when it exists already."""
+    from .administrator import check_administrator, remember_administrator
+
+    check_administrator(admin_email, admin_password)
+    if admin_password is not None:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remember_administrator(settings.data, admin_email, admin_password)
+    root_key = asyncio.run(_initialise(settings, admin_email))
+    return {"issuer": settings.issuer_url, "root_key": root_key}
+
+
+def _hand_over_root_key(settings: Settings, root_key: str) -> None:
+    """Show the root key once: on a terminal, else in a file, since standard output may end in a log (CWE-532)."""
+    if sys.stdout.isatty():
+        print(f"Root key, shown once:\n\n    {root_key}\n", flush=True)
+        return
+    path = settings.data / ROOT_KEY_FILE
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(root_key + "\n")
+    print(f"root key written to {path}; keep it safe and delete the file", flush=True)
+
+
+# Serving
+
+
+def serve(settings: Settings) -> int:
+    """Run the authority until a signal stops it; returns the exit status. Prints ``ready URL`` when it accepts."""
+    if settings.workers > 1:
+        # Read by prometheus_client when it is imported: all workers then count together.
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="keybearer-metrics-"))
+    from .telemetry import configure_logging
+
+    configure_logging(settings.log_format, settings.log_level)
+    listener = _listen(settings)
+    settings = replace(settings, port=listener.getsockname()[1])
+    root_key = asyncio.run(_initialise(settings, ""))
+    if root_key is not None:
+        _hand_over_root_key(settings, root_key)
+
+    def announce() -> None:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"ready http://{host}:{settings.port}", flush=True)
+
+    if settings.workers == 1:
+        return _run_worker(settings, listener, announce, index=0, shared_limits=None)
+    from .limiters import SharedMemoryLimiter
+    from .workers import Supervisor
+
+    limits = SharedMemoryLimiter()
+
+    def work(index: int, report_ready: Callable[[], None]) -> int:
+        return _run_worker(settings, listener, report_ready, index=index, shared_limits=limits)
+
+    try:
+        return Supervisor(settings.workers, work, stop_limit=settings.shutdown_timeout + 5).run(announce)
+    finally:
+        limits.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise ConfigurationError(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}.") from error
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _run_worker(
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    *,
+    index: int,
+    shared_limits: SharedMemoryLimiter | None,
+) -> int:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_work(settings, listener, ready, index, shared_limits))
+
+
+async def _work(
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    index: int,
+    shared_limits: SharedMemoryLimiter | None,
+) -> int:
+    from . import server
+    from .limiters.failures import FailureThrottle
+    from .limiters.memory import MemoryLimiter
+    from .services import sweeper
+    from .services.usage_recorder import UsageRecorder
+    from .telemetry import Metrics
+    from .verify import Engines, Verifier
+    from .web.asgi import create_web
+    from .web.client_address import TrustedProxies
+    from .web.decision import VerifyEdge
+    from .web.forward_auth import ForwardAuthEdge
+    from .web.hot import HotRoutes
+
+    async with foundation(settings) as base, contextlib.AsyncExitStack() as stack:
+        records = _records(base)
+        await records.start()
+        stack.push_async_callback(records.stop)
+        authority = _authority(base, records)
+        metrics = Metrics()
+        recorder = UsageRecorder(
+            base.store,
+            authority.clock,
+            flush_interval=settings.usage_flush_interval,
+            on_counts=metrics.count_verifications,
+            rehash=lambda outdated: sweeper.rehash(authority, outdated),
+        )
+        recorder.start()
+        stack.push_async_callback(recorder.stop)
+        limiter = shared_limits or MemoryLimiter()
+        verifier = Verifier(
+            Engines(
+                records=records,
+                store=base.store,
+                keyring=base.keyring,
+                limiter=limiter,
+                immediate=limiter,
+                clock=authority.clock,
+                observer=recorder,
+                throttle=FailureThrottle(settings.failures_per_minute),
+            )
+        )
+        if index == 0:
+            sweeping = sweeper.Sweeper(authority)
+            sweeping.start()
+            stack.push_async_callback(sweeping.stop)
+        metrics.observe("keybearer_cached_records", "Records that this process keeps.", lambda: len(records))
+        metrics.observe(
+            "keybearer_view_fresh", "Whether the cache may be trusted now.", lambda: float(records.is_fresh)
+        )
+        metrics.observe("keybearer_event_seq", "The newest event that this process has seen.", lambda: records.applied)
+        proxies = TrustedProxies(settings.proxies)
+        verify_edge = VerifyEdge(records, authority.own_api_id, proxies, recorder, authority.clock)
+        forward_edge = ForwardAuthEdge(records, proxies)
+        routes = HotRoutes(verifier, verify_edge.steps, forward_edge.steps, settings)
+        web = create_web(
+            authority,
+            verifier,
+            proxies,
+            verify_edge=verify_edge,
+            forward_edge=forward_edge,
+            render_metrics=metrics.render,
+            count_request=metrics.count_request,
+        )
+        return await server.serve(web, routes, settings, listener, ready)

@@ -1,0 +1,53 @@
+"""The HTTP client of Keybearer, blocking and asynchronous.
+
+    from keybearer.client import Keybearer
+
+    with Keybearer("https://keys.example.com", key) as client:
+        issued = client.keys.create(project_id=project.id, name="web shop", permissions=["orders:read"])
+        print(issued.credential.reveal())  # shown this once
+
+Each operation is described once, as a ``Call`` (``records.py``, ``keys.py``, ``authority.py``); one generator
+(``exchange.py``) says how a call is carried out, and two thin drivers do the I/O (``drivers.py``).
+"""
+
+from .call import Call, Pages, Stream
+from .connection import NO_RETRIES, Retries
+from .errors import (
+    ClientError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    ServerUnavailable,
+    Unauthorized,
+    UnexpectedAnswer,
+    Unreachable,
+)
+from .keybearer import AsyncKeybearer, Keybearer, calls
+from .keys import IssuedKey
+from .verifier import AsyncRemoteVerifier, RemoteVerifier
+
+__all__ = [
+    "Keybearer",
+    "AsyncKeybearer",
+    "RemoteVerifier",
+    "AsyncRemoteVerifier",
+    "IssuedKey",
+    "Retries",
+    "NO_RETRIES",
+    "calls",
+    "Call",
+    "Pages",
+    "Stream",
+    "ClientError",
+    "Unauthorized",
+    "Forbidden",
+    "InvalidRequest",
+    "NotFound",
+    "Conflict",
+    "RateLimited",
+    "ServerUnavailable",
+    "UnexpectedAnswer",
+    "Unreachable",
+]

@@ -1,0 +1,118 @@
+"""Every legal change of state, in one literal table; ``docs/lifecycle.md`` is drawn from it.
+
+A change that is not in the table is a conflict. No other file sets ``state``, ``revoked_at`` or ``deleted_at``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from .errors import Conflict
+from .instant import DAY, Instant
+from .records import Api, ApiKey, Identity, Plan, Project, Record, SecretVersion, State
+
+R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
+
+UNDELETE_IN: Final = 30 * DAY
+"""How long a deleted record can be brought back."""
+
+
+class Change(StrEnum):
+    """What can be done to a record's state."""
+
+    ENABLE = "enable"
+    DISABLE = "disable"
+    REVOKE = "revoke"
+    DELETE = "delete"
+    UNDELETE = "undelete"
+
+
+RESTORED: Final = "as before the deletion"
+
+TRANSITIONS: Final[dict[State, dict[Change, State | str]]] = {
+    State.ENABLED: {
+        Change.ENABLE: State.ENABLED,
+        Change.DISABLE: State.DISABLED,
+        Change.REVOKE: State.REVOKED,
+        Change.DELETE: State.DELETED,
+    },
+    State.DISABLED: {
+        Change.ENABLE: State.ENABLED,
+        Change.DISABLE: State.DISABLED,
+        Change.REVOKE: State.REVOKED,
+        Change.DELETE: State.DELETED,
+    },
+    State.REVOKED: {
+        Change.REVOKE: State.REVOKED,
+        Change.DELETE: State.DELETED,
+    },
+    State.DELETED: {
+        Change.UNDELETE: RESTORED,
+    },
+}
+
+
+def change(record: R, wanted: Change, now: Instant) -> R:
+    """Return the record after a change of state; the same object when it already is there (changes are idempotent).
+
+    Raises ``Conflict`` when the table has no such change, or when the time to undelete is over.
+    """
+    target = TRANSITIONS[record.state].get(wanted)
+    if target is None or (wanted is Change.REVOKE and not isinstance(record, ApiKey)):
+        raise Conflict(f"A record that is {record.state} cannot be changed by {wanted.value!r}.")
+    if target == record.state:
+        return record
+    if target == RESTORED:
+        if record.deleted_at is None or now >= record.deleted_at + UNDELETE_IN:
+            raise Conflict("The time to bring this record back is over.")
+        before = record.state_before_deletion or State.DISABLED
+        return touch(record, now, state=before, deleted_at=None, state_before_deletion=None)
+    if target is State.DELETED:
+        return touch(record, now, state=State.DELETED, deleted_at=now, state_before_deletion=record.state)
+    if target is State.REVOKED:
+        return touch(record, now, state=State.REVOKED, revoked_at=now)
+    return touch(record, now, state=State(target))
+
+
+def touch(record: R, now: Instant, **changes: Any) -> R:
+    """Return the record with these changes, a new ``updated_at`` and the next ``revision``."""
+    return replace(record, updated_at=now, revision=record.revision + 1, **changes)
+
+
+class VersionState(StrEnum):
+    """Where one secret version of a key stands."""
+
+    ACTIVE = "active"
+    RETIRING = "retiring"
+    RETIRED = "retired"
+    REVOKED = "revoked"
+
+
+def version_state(version: SecretVersion, now: Instant) -> VersionState:
+    """Return where a secret version stands at ``now``; revoked wins over retired."""
+    if version.revoked_at is not None:
+        return VersionState.REVOKED
+    if version.expires_at is None:
+        return VersionState.ACTIVE
+    return VersionState.RETIRED if now >= version.expires_at else VersionState.RETIRING
+
+
+def revoke_version(version: SecretVersion, now: Instant) -> SecretVersion:
+    """Return the version refused from now on; a version that is revoked stays as it is."""
+    return version if version.revoked_at is not None else replace(version, revoked_at=now)
+
+
+def retire_version(
+    version: SecretVersion, now: Instant, *, grace_in: int, quiet_in: int | None, key_expires_at: Instant | None
+) -> SecretVersion:
+    """Return the version with an end: ``min(now + grace, what it had, the key's own expiry)`` (DESIGN §6)."""
+    ends = [now + grace_in]
+    ends += [at for at in (version.expires_at, key_expires_at) if at is not None]
+    return replace(version, expires_at=Instant(min(ends)), quiet_in=quiet_in)
+
+
+def is_forgotten(record: Record, now: Instant) -> bool:
+    """Tell whether a deleted record can no longer be brought back, so that the sweeper may remove it."""
+    return record.deleted_at is not None and now >= record.deleted_at + UNDELETE_IN

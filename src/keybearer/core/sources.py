@@ -1,0 +1,109 @@
+"""Where a request may come from: networks, web origins, referrers, apps, methods and paths of a key's restrictions."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
+
+from .records import AndroidApp, Network, Restrictions
+
+
+def in_networks(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
+    """Tell whether the address lies in one of the networks; an IPv4-mapped IPv6 address counts as IPv4."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address.version == network.version and address in network for network in networks)
+
+
+def origin_of(url: str) -> str | None:
+    """Return ``scheme://host[:port]`` of an absolute URL in lower case without a default port, or ``None``."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    suffix = "" if port is None or port == (443 if parts.scheme == "https" else 80) else f":{port}"
+    return f"{parts.scheme}://{host}{suffix}"
+
+
+def origin_matches(pattern: str, origin: str) -> bool:
+    """Tell whether an origin is the pattern, or a true subdomain of a pattern like ``https://*.example.com``."""
+    if pattern == origin:
+        return True
+    scheme, separator, host = pattern.partition("://*")
+    return bool(separator) and origin.startswith(scheme + "://") and _is_subdomain(origin[len(scheme) + 3 :], host)
+
+
+def _is_subdomain(host: str, suffix: str) -> bool:
+    label = host.removesuffix(suffix)
+    return host.endswith(suffix) and bool(label) and all(c.isalnum() or c in "-." for c in label)
+
+
+def referrer_matches(pattern: str, referrer: str) -> bool:
+    """Tell whether a referrer's origin matches and, where the pattern has a path, its path begins with that path.
+
+    Browsers often send only the origin (``strict-origin-when-cross-origin``): a pattern with a path then refuses.
+    """
+    referrer_origin = origin_of(referrer)
+    scheme, _, rest = pattern.partition("://")
+    host, slash, path = rest.partition("/")
+    if referrer_origin is None or not origin_matches(f"{scheme}://{host}", referrer_origin):
+        return False
+    wanted = slash + path
+    if wanted in ("", "/", "/*"):
+        return True
+    return path_matches(wanted, urlsplit(referrer).path or "/")
+
+
+def path_matches(pattern: str, path: str) -> bool:
+    """Tell whether a path is the pattern, or lies below a pattern that ends in ``/*``.
+
+    A path that a server might read in two ways (dot segments, doubled slashes, encoded separators, NUL) never matches.
+    Spec: CVE-2019-9901, CVE-2026-48020 (a path normalised after the decision).
+    """
+    if is_ambiguous_path(path):
+        return False
+    if pattern.endswith("/*"):
+        return path.startswith(pattern[:-1]) or path == pattern[:-2]
+    return path == pattern
+
+
+def is_ambiguous_path(path: str) -> bool:
+    """Tell whether another program might normalise this path into a different one."""
+    lowered = path.lower()
+    if not path.startswith("/") or any(
+        mark in lowered for mark in ("//", "\\", "%2e", "%2f", "%5c", "%00", "\0", "#", ";")
+    ):
+        return True
+    return any(segment in (".", "..") for segment in path.split("/"))
+
+
+def application_allowed(
+    restrictions: Restrictions,
+    *,
+    origin: str | None,
+    referrer: str | None,
+    android_app: AndroidApp | None,
+    ios_bundle_id: str | None,
+) -> bool:
+    """Tell whether the request comes from one of the applications that the key is tied to."""
+    if origin is not None and origin != "null":
+        sender = origin_of(origin)
+        if sender is not None and any(origin_matches(pattern, sender) for pattern in restrictions.origins):
+            return True
+    if referrer is not None and any(referrer_matches(pattern, referrer) for pattern in restrictions.referrers):
+        return True
+    if android_app is not None and any(_same_app(app, android_app) for app in restrictions.android_apps):
+        return True
+    return ios_bundle_id is not None and ios_bundle_id in restrictions.ios_bundle_ids
+
+
+def _same_app(known: AndroidApp, claimed: AndroidApp) -> bool:
+    return known.package == claimed.package and hmac.compare_digest(
+        known.certificate_sha256, claimed.certificate_sha256
+    )

@@ -1,0 +1,544 @@
+"""The ports: what the authority needs from the world, each a Protocol that an engine fulfils.
+
+Rules for every engine are in the docstrings here, and are tested by ``tests/contract/`` over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from .core.audit_chain import AuditDraft, AuditEntry
+from .core.errors import Code, Rejected
+from .core.instant import Instant
+from .core.principal import Principal
+from .core.quota import LimitState
+from .core.records import (
+    Api,
+    ApiKey,
+    CreditPolicy,
+    Identity,
+    KeyRecord,
+    Plan,
+    Project,
+    Quota,
+    SecretVersion,
+    Take,
+)
+from .core.requirement import Requirement
+
+AnyRecord = Api | Project | Plan | Identity | ApiKey
+R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
+T = TypeVar("T")
+
+
+# Time
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now(self) -> Instant:
+        """Return the wall-clock time (UTC microseconds). It may jump."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Return nanoseconds that never go back, the same for all processes of this machine."""
+        ...
+
+
+# Secrets
+
+
+class Keyring(Protocol):
+    """Keys that live outside the database: peppers, and keys for sealing, cursors and the audit chain."""
+
+    @property
+    def active_pepper_id(self) -> str:
+        """The pepper for new digests."""
+        ...
+
+    @property
+    def pepper_ids(self) -> tuple[str, ...]:
+        """Every pepper that may still be in use, the active one first."""
+        ...
+
+    def digest(self, pepper_id: str, text: str) -> bytes:
+        """Return HMAC-SHA-256 of the text under a pepper; raises ``ConfigurationError`` for an unknown one."""
+        ...
+
+    def derived(self, purpose: str) -> bytes:
+        """Return a 32-byte key for one purpose (``audit``, ``cursor``, ``seal``), stable over restarts."""
+        ...
+
+    def import_secret(self, name: str) -> bytes | None:
+        """Return the HMAC secret under which another system made its hashes, or ``None``."""
+        ...
+
+    @property
+    def import_secret_names(self) -> tuple[str, ...]:
+        """The names of all such secrets."""
+        ...
+
+
+# Store
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change that can alter a decision. ``seq`` is dense: a consumer that sees a gap knows it missed something."""
+
+    seq: int
+    at: Instant
+    type: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which records to list, in order of id. ``where`` compares indexed fields with values, all of which must hold.
+
+    Fields: ``project_id`` (Identity, ApiKey), ``identity_id``, ``plan_id`` (Project, ApiKey), ``kind``,
+    ``environment``,
+    ``owner`` (ApiKey), ``identifier`` (Api), ``external_id`` (Identity), ``name`` (all but Identity), ``tag`` (ApiKey),
+    ``state`` (all). Deleted records are left out unless ``state`` asks for them. An unknown field raises
+    ``InvalidInput``.
+    """
+
+    where: Mapping[str, str] = field(default_factory=dict)
+    after: str | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CreditTake:
+    """Take ``cost`` credits from ``owner``; the policy says how the balance refills."""
+
+    owner: str
+    policy: CreditPolicy
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaTake:
+    """Take ``cost`` units of a quota whose counter belongs to ``owner``."""
+
+    owner: str
+    quota: Quota
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one request takes durably, all or nothing. With a ``request_id`` it is taken once per (key, request_id)."""
+
+    key_id: str
+    request_id: str | None
+    credits: tuple[CreditTake, ...]
+    quotas: tuple[QuotaTake, ...]
+    now: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The outcome of a charge. Nothing was taken unless ``code`` is ``VALID`` and ``replayed`` is false.
+
+    ``code`` may be ``CREDITS_EXHAUSTED``, or ``RATE_LIMITED`` for a quota; ``quotas`` has one state per quota asked
+    for. ``credits_remaining`` is the smallest balance among the owners, ``None`` without credits.
+    """
+
+    code: Code
+    credits_remaining: int | None
+    quotas: tuple[LimitState, ...]
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreditBalance:
+    """The credits of one owner. Always ``balance == granted - spent``; a refund lowers ``spent``."""
+
+    owner: str
+    balance: int
+    granted: int
+    spent: int
+    refills_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """When a secret version of a key was last accepted."""
+
+    key_id: str
+    version: int
+    last_used_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """How often a key met an outcome at an API in one minute. ``minute`` counts minutes since the epoch.
+
+    ``key_id`` and ``project_id`` are empty for credentials that matched nothing, ``api_id`` where none was named.
+    """
+
+    minute: int
+    project_id: str
+    key_id: str
+    api_id: str
+    code: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FacetRow:
+    """How often a key was used in one hour from a ``source`` address, or with a ``tag``; ``facet`` says which.
+
+    ``hour`` counts hours since the epoch; ``value`` is the address or the tag.
+    """
+
+    hour: int
+    project_id: str
+    key_id: str
+    facet: str
+    value: str
+    code: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageBatch:
+    """What a flush adds: counts are summed, last uses only move forward. Flushing never touches a key's own row."""
+
+    usage: tuple[UsageRow, ...] = ()
+    facets: tuple[FacetRow, ...] = ()
+    uses: tuple[KeyUse, ...] = ()
+    audit: tuple[AuditDraft, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """Sum usage from ``start`` (inclusive) to ``end`` (exclusive) by ``group_by``.
+
+    ``group_by`` is any of ``minute``, ``hour``, ``day`` (one of these), ``project_id``, ``key_id``, ``api_id``,
+    ``code``, ``source`` or ``tag`` (hourly data, one of the two, not with ``minute`` or ``api_id``). Filters are
+    equalities on the same names.
+    """
+
+    start: Instant
+    end: Instant
+    group_by: tuple[str, ...]
+    filters: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedResponse:
+    """The sealed answer to a request that carried an ``Idempotency-Key``."""
+
+    actor: str
+    idempotency_key: str
+    request_digest: bytes
+    sealed: bytes
+    created_at: Instant
+
+
+class UnitOfWork(Protocol):
+    """One transaction. Its coroutines never wait for anything but the store: SQLite drives them in its writer
+    thread."""
+
+    async def get(self, kind: type[R], record_id: str) -> R:
+        """Return the record, locked until the end of the transaction; raises ``NotFound``. Deleted ones are
+        returned."""
+        ...
+
+    async def page(self, kind: type[R], query: Query) -> tuple[R, ...]:
+        """Return records in order of id."""
+        ...
+
+    async def insert(self, record: AnyRecord) -> None:
+        """Add a record; raises ``Conflict`` when its id or its unique field exists (Api.identifier,
+        (Identity.project_id, external_id), ApiKey.foreign_lookup), be the other deleted or not.
+        """
+        ...
+
+    async def update(self, record: AnyRecord) -> None:
+        """Replace a record; raises ``Conflict`` unless the stored revision is ``record.revision - 1``."""
+        ...
+
+    async def forget(self, kind: type[R], record_id: str) -> None:
+        """Remove a deleted record for good, with its credits and last use. Absent records are fine."""
+        ...
+
+    def emit(self, event_type: str, subject: str) -> None:
+        """Append an event to the log; its ``seq`` is given at the end of the transaction."""
+        ...
+
+    def audit(self, draft: AuditDraft) -> None:
+        """Append an entry to the audit chain."""
+        ...
+
+    async def set_credits(self, owner: str, amount: int, policy: CreditPolicy, now: Instant) -> CreditBalance:
+        """Make ``amount`` the balance (``granted`` moves by the difference); creates the account if it is missing."""
+        ...
+
+    async def add_credits(self, owner: str, amount: int, now: Instant) -> CreditBalance:
+        """Grant ``amount`` more; raises ``NotFound`` without an account."""
+        ...
+
+    async def remember(self, response: RememberedResponse) -> None:
+        """Keep a response; raises ``Conflict`` when (actor, idempotency_key) is taken."""
+        ...
+
+    async def add_foreign_scheme(self, scheme: str) -> bool:
+        """Note that keys with this way of looking them up exist; true when it is new (the caller then emits)."""
+        ...
+
+
+Work = Callable[[UnitOfWork], Awaitable[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many rows a sweep removed, by table."""
+
+    removed: Mapping[str, int]
+    more: bool
+
+
+class Store(Protocol):
+    """Where records live. Every method raises ``Unavailable`` when durability or an answer cannot be had."""
+
+    @property
+    def name(self) -> str:
+        """``memory``, ``sqlite`` or ``postgresql``."""
+        ...
+
+    async def open(self) -> None:
+        """Migrate and connect; safe when several nodes do so at once."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted and let go of all connections."""
+        ...
+
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """Return a key with all it depends on, and the head, from one snapshot and in one read. Deleted keys count."""
+        ...
+
+    async def find_foreign(self, lookups: Sequence[str]) -> KeyRecord | None:
+        """Return the imported key whose ``foreign_lookup`` is one of these."""
+        ...
+
+    async def get(self, kind: type[R], record_id: str) -> R:
+        """Return a record; raises ``NotFound``. Deleted ones are returned."""
+        ...
+
+    async def page(self, kind: type[R], query: Query) -> tuple[R, ...]:
+        """Return records in order of id."""
+        ...
+
+    async def transact(self, work: Work[T]) -> T:
+        """Run ``work`` in one transaction and return after it is durable. If ``work`` raises, nothing is written."""
+        ...
+
+    async def head(self) -> int:
+        """Return the ``seq`` of the newest event, 0 when there is none."""
+        ...
+
+    async def events(self, after: int, limit: int = 1000) -> tuple[Event, ...]:
+        """Return events with ``seq > after`` in order, without gaps."""
+        ...
+
+    async def foreign_schemes(self) -> frozenset[str]:
+        """Return the ways in which imported keys are looked up; empty when nothing was imported."""
+        ...
+
+    async def charge(self, charge: Charge) -> Charged:
+        """Take credits and quotas, all or nothing, never more than there is under any concurrency."""
+        ...
+
+    async def refund(self, key_id: str, request_id: str, now: Instant) -> bool:
+        """Give a charge back once; false when it was already, or was never, or is older than a day."""
+        ...
+
+    async def balances(self, owners: Sequence[str]) -> tuple[CreditBalance, ...]:
+        """Return the credits of those owners that have any."""
+        ...
+
+    async def recall(self, actor: str, idempotency_key: str) -> RememberedResponse | None:
+        """Return a remembered response that is less than a day old."""
+        ...
+
+    async def add_usage(self, batch: UsageBatch) -> None:
+        """Add a flush, all or nothing."""
+        ...
+
+    async def usage(self, query: UsageQuery) -> tuple[Mapping[str, Any], ...]:
+        """Return one mapping per group with its group fields and ``count``; times are instants (start of the
+        bucket)."""
+        ...
+
+    async def uses(self, key_ids: Sequence[str]) -> tuple[KeyUse, ...]:
+        """Return the last uses of these keys, per version."""
+        ...
+
+    async def retiring_keys(self, limit: int) -> tuple[ApiKey, ...]:
+        """Return keys that have a version on its way out, for early retirement."""
+        ...
+
+    async def audit_page(
+        self, after: int, limit: int, where: Mapping[str, str] | None = None, *, newest_first: bool = False
+    ) -> tuple[AuditEntry, ...]:
+        """Return audit entries with ``seq > after`` (or ``< after``, newest first; 0 means from the end).
+
+        ``where``: ``actor``, ``action``, ``target``, ``project_id``.
+        """
+        ...
+
+    async def sweep(self, now: Instant, batch: int = 1000) -> Swept:
+        """Remove what has expired, at most ``batch`` rows per table: remembered responses and charges after a day,
+        events after a week, quota counters of past windows, usage minutes after 30 days (rolled into hours first).
+        """
+        ...
+
+    async def known_peppers(self) -> Mapping[str, bytes]:
+        """Return the fingerprint of every pepper that digests in this store may depend on."""
+        ...
+
+    async def note_pepper(self, pepper_id: str, fingerprint: bytes) -> None:
+        """Remember a pepper's fingerprint; absent only before its first use."""
+        ...
+
+
+class ImmediateStore(Store, Protocol):
+    """A store whose hot reads return at once, fit for the event loop (memory, SQLite)."""
+
+    def find_now(self, key_id: str) -> KeyRecord | None:
+        """Like ``find``."""
+        ...
+
+    def find_foreign_now(self, lookups: Sequence[str]) -> KeyRecord | None:
+        """Like ``find_foreign``."""
+        ...
+
+    def head_now(self) -> int:
+        """Like ``head``."""
+        ...
+
+    def events_now(self, after: int, limit: int = 1000) -> tuple[Event, ...]:
+        """Like ``events``."""
+        ...
+
+
+class NotReady(Exception):
+    """The answer cannot be given at once: a read from the network, or a durable write, must come first."""
+
+
+class Records(Protocol):
+    """The verify path's view of the store: records that may be trusted now (see ``stores/cached.py``)."""
+
+    def find_now(self, key_id: str) -> KeyRecord | None:
+        """Return a fresh record or ``None``; raises ``NotReady`` when that takes I/O that may block."""
+        ...
+
+    def find_foreign_now(self, lookups: Sequence[str]) -> KeyRecord | None:
+        """Like ``find_now``, by lookups of imported keys."""
+        ...
+
+    async def find(self, key_id: str) -> KeyRecord | None:
+        """Return the record, from the cache while it is fresh, else from the store."""
+        ...
+
+    async def find_foreign(self, lookups: Sequence[str]) -> KeyRecord | None:
+        """Like ``find``, by lookups of imported keys."""
+        ...
+
+    async def refresh(self) -> None:
+        """Bring the view up to the head of the event log; raises ``Unavailable`` when the database does not answer."""
+        ...
+
+    @property
+    def foreign_schemes(self) -> frozenset[str]:
+        """How imported keys are looked up; empty means that a foreign credential is refused without I/O.
+
+        Raises ``NotReady`` while the catalogue is not fresh.
+        """
+        ...
+
+    def api(self, identifier: str) -> Api | None:
+        """Return an API by its id or identifier, from the catalogue that the event log keeps fresh.
+
+        Raises ``NotReady`` while the catalogue is not fresh.
+        """
+        ...
+
+    def default_plan(self, api: Api) -> Plan | None:
+        """Return the plan that serves projects without one at this API."""
+        ...
+
+
+# Limits
+
+
+class Taken(NamedTuple):
+    """All limits of a request, taken together or (``admitted`` false) not at all."""
+
+    admitted: bool
+    states: tuple[LimitState, ...]
+    retry_in: int = 0
+
+
+class Limiter(Protocol):
+    """Rate limits. All takes of a request are atomic; a refusal takes nothing."""
+
+    async def take(self, takes: Sequence[Take]) -> Taken:
+        """Take all or nothing; raises ``Unavailable`` when the limiter cannot answer."""
+        ...
+
+    async def give_back(self, takes: Sequence[Take]) -> None:
+        """Undo an admitted ``take`` whose request was refused later, or was a repetition."""
+        ...
+
+
+class ImmediateLimiter(Limiter, Protocol):
+    """A limiter that answers at once, fit for the event loop."""
+
+    def take_now(self, takes: Sequence[Take]) -> Taken:
+        """Like ``take``."""
+        ...
+
+    def give_back_now(self, takes: Sequence[Take]) -> None:
+        """Like ``give_back``."""
+        ...
+
+
+# Observation
+
+
+class Observer(Protocol):
+    """Hears every outcome of verify, in memory; it must neither wait nor raise."""
+
+    def verified(self, principal: Principal, requirement: Requirement, now: Instant) -> None:
+        """A credential was accepted."""
+        ...
+
+    def outdated(self, record: KeyRecord, version: SecretVersion, digest: bytes) -> None:
+        """An accepted secret is stored under an old pepper or a foreign hash; ``digest`` is what should be stored."""
+        ...
+
+    def rejected(self, rejection: Rejected, attempted_id: str, requirement: Requirement, now: Instant) -> None:
+        """A credential was refused. ``attempted_id`` is the public id it claimed, empty if it had none."""
+        ...
+
+
+class Throttle(Protocol):
+    """Slows down sources that present bad credentials, before any lookup (DESIGN §3)."""
+
+    def retry_in(self, source: IPv4Address | IPv6Address) -> int:
+        """Return 0 when the source may try, else the microseconds until it may."""
+        ...
+
+    def failed(self, source: IPv4Address | IPv6Address) -> None:
+        """Count one failed attempt."""
+        ...

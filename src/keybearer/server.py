@@ -1,0 +1,85 @@
+"""The HTTP server of one process: uvicorn with the hot protocol, and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Generator
+from typing import Any
+
+import uvicorn
+
+from .settings import Settings
+from .web.hot import HotRoutes, hot_protocol
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that says when it accepts, and leaves the process alive after a signal so that engines can be closed."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections, then say so."""
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take SIGTERM and SIGINT as requests to stop gracefully; a second SIGINT stops at once."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+async def serve(
+    web: Any, routes: HotRoutes, settings: Settings, listener: socket.socket, ready: Callable[[], None]
+) -> int:
+    """Serve until a signal, then let open requests finish within ``settings.shutdown_timeout``; returns 0."""
+    config = uvicorn.Config(
+        web,
+        http=hot_protocol(routes),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        # The client's address is worked out by web/client_address.py, from trusted proxies only.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout)),
+        limit_concurrency=settings.max_connections,
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    server = _Server(config, ready)
+    # What is there now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    if settings.workers == 1:
+        await server.serve(sockets=[listener])
+        return 0
+    watch = asyncio.create_task(_stop_when_orphaned(server, os.getppid()))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watch.cancel()
+    return 0
+
+
+async def _stop_when_orphaned(server: uvicorn.Server, parent: int) -> None:
+    """Stop a worker whose supervisor was killed, so that it does not go on holding the port."""
+    while True:
+        await asyncio.sleep(1.0)
+        if os.getppid() != parent:
+            server.should_exit = True
+            return

@@ -1,0 +1,121 @@
+"""What every use case works with: the authority's engines, who calls, and the one way to change something."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ..core import own_api
+from ..core.audit_chain import AuditDraft
+from ..core.errors import NotFound, NotPermitted
+from ..core.instant import Instant
+from ..ports import Clock, Keyring, Records, RememberedResponse, Store, UnitOfWork
+from ..settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencySlot:
+    """A request's ``Idempotency-Key``: ``seal`` turns the result into the sealed bytes to remember for a repetition."""
+
+    key: str
+    request_digest: bytes
+    seal: Callable[[object], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks for a use case. ``project_id`` is ``None`` for keys of the authority's own project, which see all."""
+
+    actor: str
+    permissions: frozenset[str]
+    project_id: str | None = None
+    source: str | None = None
+    request_id: str | None = None
+    idempotency: IdempotencySlot | None = None
+
+    def need(self, permission: str) -> None:
+        """Raise ``NotPermitted`` unless the caller holds this permission of Keybearer's own API."""
+        if not own_api.may(self.permissions, permission):
+            raise NotPermitted(f"This needs the permission {permission!r}.", missing=(permission,))
+
+    def need_everything(self, permission: str) -> None:
+        """Like ``need``, for what only keys of the authority's own project may do (APIs, plans, projects)."""
+        self.need(permission)
+        if self.project_id is not None:
+            raise NotPermitted("Only a key of the authority's own project may do this.", missing=(permission,))
+
+    def need_project(self, permission: str, project_id: str, kind: str, record_id: str) -> None:
+        """Like ``need``, for a record of one project; another project's record does not exist for this caller."""
+        self.need(permission)
+        if self.project_id is not None and self.project_id != project_id:
+            raise NotFound(kind, record_id)
+
+
+SYSTEM = Caller(actor="system", permissions=frozenset({own_api.ADMIN}))
+"""The authority itself: bootstrap and the sweeper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The engines that use cases work with, joined in ``app.py``."""
+
+    settings: Settings
+    store: Store
+    records: Records
+    keyring: Keyring
+    clock: Clock
+    own_project_id: str = ""
+    own_api_id: str = ""
+
+    async def change(self, caller: Caller, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        """Run ``work`` in one transaction, which also remembers its result for a repeated ``Idempotency-Key``."""
+        slot = caller.idempotency
+        if slot is None:
+            return await self.store.transact(work)
+
+        async def remembered(uow: UnitOfWork) -> T:
+            result = await work(uow)
+            await uow.remember(
+                RememberedResponse(caller.actor, slot.key, slot.request_digest, slot.seal(result), self.clock.now())
+            )
+            return result
+
+        return await self.store.transact(remembered)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One change as the logs see it: ``note`` writes the event that caches need, and the audit entry."""
+
+    uow: UnitOfWork
+    caller: Caller
+    now: Instant
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def note(
+        self,
+        action: str,
+        target: str,
+        *,
+        project_id: str | None = None,
+        details: Mapping[str, object] | None = None,
+        event: bool = True,
+    ) -> None:
+        """Log ``action`` (such as ``key.revoke``) on ``target``; without ``event`` no decision can change by it."""
+        if event:
+            self.uow.emit(action, target)
+        self.uow.audit(
+            AuditDraft(
+                at=self.now,
+                actor=self.caller.actor,
+                action=action,
+                target=target,
+                project_id=project_id,
+                source=self.caller.source,
+                request_id=self.caller.request_id,
+                details={**self.extra, **(details or {})},
+            )
+        )

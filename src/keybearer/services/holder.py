@@ -1,0 +1,84 @@
+"""What the holder of a key may do with nothing but the key itself: see what it is, and burn it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..core.decide import decide
+from ..core.lifecycle import Change, change
+from ..core.records import ApiKey, KeyRecord, SecretVersion, State
+from ..core.requirement import Requirement
+from ..ports import UnitOfWork
+from ..verify import Verifier
+from ..wire.base import to_moment
+from ..wire.verify import CreditsLeft, RevokedMine, RevokeMine, Whoami
+from .authority import Authority, Caller, Deed
+from .keys import check_reason, settled
+from .limits import limit_specs, quota_specs
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whoever presented a secret that matches: the key, and which version of it. Nothing else was checked."""
+
+    record: KeyRecord
+    version: SecretVersion
+
+
+async def identify(verifier: Verifier, text: str, requirement: Requirement) -> Holder:
+    """Return whose secret this is, whatever the state of the key; raises ``Rejected`` when it is nobody's."""
+    record, version = await verifier.identify(text, requirement)
+    return Holder(record, version)
+
+
+async def whoami(authority: Authority, holder: Holder, requirement: Requirement) -> Whoami:
+    """Return what a key is. The key must be good and come from where it may, but may be restricted to other APIs."""
+    record, version = holder.record, holder.version
+    bound = record.key.restrictions
+    here = replace(record, key=replace(record.key, restrictions=replace(bound, apis=(), methods=(), paths=())))
+    decide(here, version, requirement, authority.clock.now())
+    key, project = record.key, record.project
+    limited = [one for one in (key, record.identity, record.plan) if one is not None]
+    balances = await authority.store.balances([owner for owner, _ in record.credit_owners])
+    return Whoami(
+        id=key.id,
+        name=key.name,
+        kind=key.kind,
+        environment=key.environment,
+        version=version.number,
+        project_id=project.id,
+        project_name=project.name,
+        owner=key.owner,
+        permissions=list(key.permissions),
+        expires_at=to_moment(key.expires_at),
+        version_expires_at=to_moment(version.expires_at),
+        credits=CreditsLeft(min(balance.balance for balance in balances)) if balances else None,
+        limits=limit_specs(limit for one in limited for limit in one.limits),
+        quotas=quota_specs(quota for one in limited for quota in one.quotas),
+    )
+
+
+async def revoke_mine(authority: Authority, holder: Holder, caller: Caller, body: RevokeMine) -> RevokedMine:
+    """Revoke the presented key, also one that is disabled or has expired; doing it again changes nothing.
+
+    Whoever holds a secret can end it (DESIGN: whoever holds a key can burn it); that is all it needs.
+    """
+    check_reason(body.reason)
+    key_id = holder.record.key.id
+
+    async def work(uow: UnitOfWork) -> None:
+        key = await uow.get(ApiKey, key_id)
+        if key.state in (State.REVOKED, State.DELETED):
+            return
+        now = authority.clock.now()
+        changed = change(key, Change.REVOKE, now)
+        await uow.update(changed)
+        details: dict[str, object] = {"version": holder.version.number, "by": "holder"}
+        if body.reason:
+            details["reason"] = body.reason
+        Deed(uow, caller, now).note("key.revoke", key.id, project_id=key.project_id, details=details)
+
+    await authority.store.transact(work)
+    if body.wait:
+        await settled(authority)
+    return RevokedMine(key_id, True)

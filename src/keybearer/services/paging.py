@@ -1,0 +1,52 @@
+"""One page of a list, and how it is cut: one record more than asked for tells whether there is another page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..core.errors import InvalidInput
+from ..core.records import State
+from ..ports import Query, R, Store
+
+T = TypeVar("T")
+MAX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items; ``after`` is where the next page begins, ``None`` on the last."""
+
+    items: list[T]
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which part of a list is wanted: only records whose fields equal ``where``, from behind ``after`` on."""
+
+    where: Mapping[str, str]
+    after: str | None = None
+    limit: int = 50
+
+    def narrowed(self, **fixed: str | None) -> PageQuery:
+        """Return the query with fields that the caller cannot choose; ``None`` fixes nothing."""
+        return PageQuery({**self.where, **{k: v for k, v in fixed.items() if v is not None}}, self.after, self.limit)
+
+
+async def read_page(store: Store, kind: type[R], query: PageQuery) -> Page[R]:
+    """Return one page of records in order of id."""
+    if not 1 <= query.limit <= MAX_PAGE:
+        raise InvalidInput.of("limit", f"must lie between 1 and {MAX_PAGE}")
+    state = query.where.get("state")
+    if state is not None and state not in list(State):
+        raise InvalidInput.of("state", f"must be one of {', '.join(State)}")
+    found = await store.page(kind, Query(query.where, query.after, query.limit + 1))
+    return cut(found, query.limit, lambda record: record.id)
+
+
+def cut(found: Sequence[T], limit: int, position: Callable[[T], str]) -> Page[T]:
+    """Return the first ``limit`` items, and where to go on if there are more."""
+    items = list(found[:limit])
+    return Page(items, position(items[-1]) if len(found) > limit else None)

@@ -1,0 +1,154 @@
+"""The settings of one process: frozen, read once at start from flags and ``KEYBEARER_…`` variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .core.errors import ConfigurationError
+
+LOOPBACK = ("127.0.0.0/8", "::1/128")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator can set. Durations are in seconds, sizes in bytes. ``docs/settings.md`` is drawn from this."""
+
+    data: Path = Path("keybearer-data")
+    """Where the keyring and, on SQLite, the database live."""
+    database: str = ""
+    """A ``postgresql://…`` or ``sqlite:///path`` URL; empty means SQLite in the data directory."""
+    issuer: str = ""
+    """The public URL of this authority; empty means ``http://host:port``."""
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: int = 8080
+    """The port to listen on; 0 takes a free one."""
+    workers: int = 1
+    """Processes behind the one port; they share limits and the revocation promise."""
+    trusted_proxies: tuple[str, ...] = LOOPBACK
+    """Networks whose ``X-Forwarded-For`` and forward-auth requests are believed; empty means nobody."""
+    cache_entries: int = 100_000
+    """How many records a process keeps."""
+    view_lifetime: float = 0.9
+    """L of DESIGN §5: how long a cached record may be trusted after the database vouched for the event head."""
+    poll_interval: float = 0.2
+    """How often a process asks the database for the event head."""
+    usage_flush_interval: float = 1.0
+    """How often usage and last uses are written, all together."""
+    sweep_interval: float = 60.0
+    """How often what nobody needs any more is removed, in small batches."""
+    max_body: int = 65_536
+    """The largest body of a request."""
+    max_import_body: int = 268_435_456
+    """The largest body of an import of keys."""
+    max_import_lines: int = 500_000
+    """The most keys in one import."""
+    request_timeout: float = 30.0
+    """How long a request may take to arrive whole; a slower client is closed."""
+    shutdown_timeout: float = 10.0
+    """How long open requests may go on after SIGTERM."""
+    max_connections: int = 10_000
+    """The most connections of one process; more are answered 503."""
+    failures_per_minute: int = 120
+    """Bad credentials that one client address may present a minute before it is slowed down; 0 switches this off."""
+    log_format: str = "auto"
+    """``json``, ``text``, or ``auto`` (text on a terminal)."""
+    log_level: str = "info"
+    """``debug``, ``info``, ``warning`` or ``error``."""
+    access_log: bool = False
+    """Log a line for every answer: route, status and request id, never what the client wrote."""
+
+    @property
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The trusted proxies as networks."""
+        return tuple(ip_network(text) for text in self.trusted_proxies)
+
+    @property
+    def database_url(self) -> str:
+        """The database, with the default filled in."""
+        return self.database or f"sqlite:///{self.data / 'keybearer.db'}"
+
+    @property
+    def issuer_url(self) -> str:
+        """The issuer, with the default filled in. Never taken from a request (SECURITY-BAR 23)."""
+        if self.issuer:
+            return self.issuer
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def load(overrides: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings: flags first, then ``KEYBEARER_…`` variables, then defaults.
+
+    Raises ``ConfigurationError`` naming the variable that is wrong.
+    """
+    env = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        name = f"KEYBEARER_{item.name.upper()}"
+        if name in env:
+            values[item.name] = _convert(name, env[name], item.default)
+    values.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    if "data" in values:
+        values["data"] = Path(values["data"])
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _convert(name: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, bool):
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.strip().lower()]
+        if isinstance(default, tuple):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if isinstance(default, int | float):
+            return type(default)(text)
+    except (KeyError, ValueError) as error:
+        raise ConfigurationError(f"{name} is {text!r}, which is not a {type(default).__name__}.") from error
+    return text
+
+
+def _check(settings: Settings) -> None:
+    try:
+        _ = settings.proxies
+    except ValueError as error:
+        raise ConfigurationError(f"KEYBEARER_TRUSTED_PROXIES: {error}; use networks such as 10.0.0.0/8.") from error
+    scheme = settings.database_url.partition(":")[0]
+    if scheme not in ("sqlite", "postgresql", "postgres"):
+        raise ConfigurationError(f"--database must begin with sqlite:/// or postgresql://, not {scheme!r}.")
+    if settings.issuer:
+        parts = urlsplit(settings.issuer)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ConfigurationError("--issuer must be an http(s) URL without query and fragment.")
+    bounds = {
+        "port": (0, 65_535),
+        "workers": (1, 64),
+        "view_lifetime": (0.1, 0.9),
+        "poll_interval": (0.01, 0.5),
+        "max_body": (1024, 16 * 1024 * 1024),
+        "cache_entries": (0, 10_000_000),
+        "usage_flush_interval": (0.01, 60),
+        "sweep_interval": (0.1, 86_400),
+        "max_import_body": (1024, 4 * 1024 * 1024 * 1024),
+        "max_import_lines": (1, 10_000_000),
+        "request_timeout": (0.1, 3600),
+        "shutdown_timeout": (0, 3600),
+        "max_connections": (1, 1_000_000),
+        "failures_per_minute": (0, 1_000_000),
+    }
+    for name, (low, high) in bounds.items():
+        if not low <= getattr(settings, name) <= high:
+            raise ConfigurationError(f"{name} must lie between {low} and {high}.")
+    if settings.log_format not in ("auto", "json", "text"):
+        raise ConfigurationError("log_format must be auto, json or text.")
+    if settings.log_level.lower() not in ("debug", "info", "warning", "error"):
+        raise ConfigurationError("log_level must be debug, info, warning or error.")
+    if not settings.host.strip():
+        raise ConfigurationError("host is empty; to listen on every address, say 0.0.0.0 or ::.")

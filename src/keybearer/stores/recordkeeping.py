@@ -1,0 +1,200 @@
+"""Reading and writing records through a session, the hot join of a key with all it depends on included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, TypeVar
+
+from ..core.errors import Conflict, NotFound
+from ..core.instant import Instant
+from ..core.records import (
+    Api,
+    ApiKey,
+    Identity,
+    KeyRecord,
+    Plan,
+    Project,
+    State,
+    key_record,
+)
+from ..ports import AnyRecord, Query
+from .session import Row, Session, marks, padded
+from .tables import TABLES, Table, check_query, decode, encode, own_values, page_statement
+
+R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
+
+_JOINED: Final = """
+SELECT h.head, k.body, p.body, i.body, l.body, k.foreign_lookup
+FROM api_keys k
+JOIN projects p ON p.id = k.project_id
+LEFT JOIN identities i ON i.id = k.identity_id
+LEFT JOIN plans l ON l.id = COALESCE(k.plan_id, p.plan_id)
+CROSS JOIN heads h
+WHERE """
+
+FIND: Final = _JOINED + "k.id = ?"
+
+
+def find_foreign_statement(count: int) -> str:
+    """Return the join by ``count`` lookups of imported keys."""
+    return f"{_JOINED}k.foreign_lookup IN ({marks(count)})"
+
+
+@lru_cache(1024)
+def _shared(kind: type[R], body: str) -> R:
+    """Decode what many keys share, once: equal bodies are equal records, and records are frozen."""
+    return decode(kind, body)
+
+
+def joined(row: Row) -> KeyRecord:
+    """Return the record that one row of the join holds."""
+    head, key, project, identity, plan, _ = row
+    return key_record(
+        head,
+        decode(ApiKey, key),
+        _shared(Project, project),
+        None if identity is None else decode(Identity, identity),
+        None if plan is None else _shared(Plan, plan),
+    )
+
+
+def first_joined(rows: Sequence[Row], lookups: Sequence[str]) -> KeyRecord | None:
+    """Return the record whose lookup comes first among those asked for."""
+    if not rows:
+        return None
+    return joined(min(rows, key=lambda row: lookups.index(row[5])))
+
+
+async def find(session: Session, key_id: str) -> KeyRecord | None:
+    """Return a key with all it depends on, from one snapshot."""
+    row = await session.fetch_one(FIND, key_id)
+    return None if row is None else joined(row)
+
+
+async def find_foreign(session: Session, lookups: Sequence[str]) -> KeyRecord | None:
+    """Return the imported key that one of these lookups names."""
+    if not lookups:
+        return None
+    asked = padded(lookups)
+    return first_joined(await session.fetch(find_foreign_statement(len(asked)), *asked), lookups)
+
+
+async def get(session: Session, kind: type[R], record_id: str, lock: str = "") -> R:
+    """Return a record; ``lock`` is what the SELECT appends."""
+    table = TABLES[kind]
+    row = await session.fetch_one(f"SELECT body FROM {table.name} WHERE id = ?{lock}", record_id)  # noqa: S608
+    if row is None:
+        raise NotFound(table.noun, record_id)
+    return decode(kind, row[0])
+
+
+async def page(session: Session, kind: type[R], query: Query) -> tuple[R, ...]:
+    """Return records in order of id."""
+    table = check_query(kind, query)
+    fields = tuple(sorted(query.where))
+    arguments: list[object] = [query.where[field] for field in fields]
+    if query.after is not None:
+        arguments.append(query.after)
+    rows = await session.fetch(page_statement(table, fields, query.after is not None), *arguments, query.limit)
+    return tuple(decode(kind, row[0]) for row in rows)
+
+
+async def insert(session: Session, record: AnyRecord) -> None:
+    """Add a record; raises ``Conflict`` when its id or its unique field is taken."""
+    table = TABLES[type(record)]
+    added = await session.execute(
+        table.insert,
+        record.id,
+        record.state,
+        record.revision,
+        record.deleted_at,
+        *own_values(table, record),
+        encode(record),
+    )
+    if not added:
+        raise Conflict(
+            f"There already is such an {table.noun}."
+            if table.noun[0] in "Ai"
+            else f"There already is such a {table.noun}."
+        )
+    if isinstance(record, ApiKey):
+        await _add_tags(session, record)
+
+
+async def update(session: Session, record: AnyRecord) -> None:
+    """Replace a record; raises ``Conflict`` unless the stored revision is the one before."""
+    table = TABLES[type(record)]
+    changed = await session.execute(
+        table.update,
+        record.state,
+        record.revision,
+        record.deleted_at,
+        *own_values(table, record),
+        encode(record),
+        record.id,
+        record.revision - 1,
+    )
+    if not changed:
+        raise Conflict(f"The {table.noun} {record.id!r} changed meanwhile.")
+    if isinstance(record, ApiKey):
+        await session.execute("DELETE FROM key_tags WHERE key_id = ?", record.id)
+        await _add_tags(session, record)
+
+
+async def _add_tags(session: Session, key: ApiKey) -> None:
+    if key.tags:
+        rows = [(tag, key.id) for tag in sorted(set(key.tags))]
+        await session.execute_many("INSERT INTO key_tags (tag, key_id) VALUES (?, ?)", rows)
+
+
+async def forget(session: Session, kind: type[R], record_id: str) -> None:
+    """Remove a deleted record for good, with its credits, counters and last use."""
+    table = TABLES[kind]
+    row = await session.fetch_one(
+        f"SELECT state FROM {table.name} WHERE id = ?{session.for_update}",  # noqa: S608
+        record_id,
+    )
+    if row is None:
+        return
+    if row[0] != State.DELETED:
+        raise Conflict(f"The {table.noun} {record_id!r} is not deleted, so it cannot be forgotten.")
+    if await is_referred_to(session, table, record_id):
+        raise Conflict(f"Other records still refer to the {table.noun} {record_id!r}.")
+    await remove(session, table, record_id)
+
+
+async def is_referred_to(session: Session, table: Table, record_id: str) -> bool:
+    """Tell whether other records would be left without this one."""
+    for referrer, column in table.referrers:
+        if await session.fetch_one(f"SELECT 1 FROM {referrer} WHERE {column} = ? LIMIT 1", record_id):  # noqa: S608
+            return True
+    return False
+
+
+async def remove(session: Session, table: Table, record_id: str) -> None:
+    """Remove a record and all that is kept for it alone."""
+    await session.execute(f"DELETE FROM {table.name} WHERE id = ?", record_id)  # noqa: S608
+    if table.kind is ApiKey:
+        await session.execute("DELETE FROM key_uses WHERE key_id = ?", record_id)
+        await session.execute("DELETE FROM charges WHERE key_id = ?", record_id)
+    for owner in owners(table.kind, record_id):
+        await session.execute("DELETE FROM credits WHERE owner = ?", owner)
+        await session.execute("DELETE FROM quota_counters WHERE owner = ?", owner)
+
+
+def owners(kind: type[AnyRecord], record_id: str) -> tuple[str, ...]:
+    """Return the names under which a record's credits and counters are kept (see ``core.records.key_record``)."""
+    if kind is ApiKey:
+        return (f"key:{record_id}", f"key:{record_id}/plan")
+    if kind is Identity:
+        return (f"identity:{record_id}",)
+    return (f"project:{record_id}",) if kind is Project else ()
+
+
+async def retiring_keys(session: Session, limit: int, now: Instant) -> tuple[ApiKey, ...]:
+    """Return keys that have a version on its way out."""
+    rows = await session.fetch(
+        "SELECT body FROM api_keys WHERE retires_at > ? ORDER BY retires_at, id LIMIT ?", now, limit
+    )
+    return tuple(decode(ApiKey, row[0]) for row in rows)

@@ -1,0 +1,149 @@
+"""How records lie in tables: one table per kind, what is searched in columns, and the whole record as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from ..core.errors import InvalidInput, Unavailable
+from ..core.records import Api, ApiKey, Identity, Plan, Project, State
+from ..ports import AnyRecord, Query
+from .storable import encode_json
+
+R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One kind of record: its name for people, its own columns, and the fields by which it can be listed."""
+
+    name: str
+    noun: str
+    kind: type[AnyRecord]
+    columns: tuple[str, ...]
+    fields: frozenset[str]
+    decode: Callable[[str], Any]
+    referrers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def insert(self) -> str:
+        """The statement that adds a row, or does nothing when it clashes (so that the transaction survives)."""
+        columns = ("id", "state", "revision", "deleted_at", *self.columns, "body")
+        values = ", ".join("?" * len(columns))
+        return f"INSERT INTO {self.name} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
+
+    @property
+    def update(self) -> str:
+        """The statement that replaces a row of the revision before."""
+        sets = ", ".join(f"{column} = ?" for column in ("state", "revision", "deleted_at", *self.columns, "body"))
+        return f"UPDATE {self.name} SET {sets} WHERE id = ? AND revision = ?"  # noqa: S608
+
+
+def retires_at(key: ApiKey) -> int | None:
+    """Return when the last version on its way out runs out, or ``None`` when there is none."""
+    ends = [v.expires_at for v in key.versions if v.expires_at is not None and v.revoked_at is None]
+    return max(ends) if ends and key.state in (State.ENABLED, State.DISABLED) else None
+
+
+def _table(
+    kind: type[AnyRecord],
+    name: str,
+    noun: str,
+    columns: str,
+    fields: str,
+    referrers: tuple[tuple[str, str], ...] = (),
+) -> Table:
+    decoder = msgspec.json.Decoder(kind)
+    return Table(
+        name, noun, kind, tuple(columns.split()), frozenset(("state", *fields.split())), decoder.decode, referrers
+    )
+
+
+TABLES: Final[Mapping[type[AnyRecord], Table]] = {
+    table.kind: table
+    for table in (
+        _table(
+            ApiKey,
+            "api_keys",
+            "API key",
+            "project_id identity_id plan_id kind environment owner name foreign_lookup retires_at",
+            "project_id identity_id plan_id kind environment owner name tag",
+        ),
+        _table(
+            Identity,
+            "identities",
+            "identity",
+            "project_id external_id",
+            "project_id external_id",
+            (("api_keys", "identity_id"),),
+        ),
+        _table(
+            Project,
+            "projects",
+            "project",
+            "name plan_id",
+            "name plan_id",
+            (("api_keys", "project_id"), ("identities", "project_id")),
+        ),
+        _table(Api, "apis", "API", "identifier name default_plan_id", "identifier name"),
+        _table(
+            Plan,
+            "plans",
+            "plan",
+            "name",
+            "name",
+            (("api_keys", "plan_id"), ("projects", "plan_id"), ("apis", "default_plan_id")),
+        ),
+    )
+}
+"""In the order in which they can be removed: what refers to others comes first."""
+
+
+def encode(record: AnyRecord) -> str:
+    """Return the body of a record; raises ``InvalidInput`` for text that cannot be stored."""
+    return encode_json(record)
+
+
+def decode(kind: type[R], body: str) -> R:
+    """Return the record that a body holds."""
+    try:
+        return cast("R", TABLES[kind].decode(body))
+    except msgspec.DecodeError as error:
+        raise Unavailable("A stored record cannot be read.", detail=f"{kind.__name__}: {error}") from error
+
+
+def own_values(table: Table, record: AnyRecord) -> tuple[Any, ...]:
+    """Return what goes into the columns that only this table has."""
+    return tuple(
+        retires_at(record) if column == "retires_at" and isinstance(record, ApiKey) else getattr(record, column)
+        for column in table.columns
+    )
+
+
+def check_query(kind: type[R], query: Query) -> Table:
+    """Return the table of a kind; raises ``InvalidInput`` for a field that cannot be searched or a senseless limit."""
+    table = TABLES[kind]
+    for field in query.where:
+        if field not in table.fields:
+            raise InvalidInput.of(field, f"cannot be searched; one of {', '.join(sorted(table.fields))} can")
+    if query.limit < 1:
+        raise InvalidInput.of("limit", "must be at least 1")
+    return table
+
+
+@lru_cache(256)
+def page_statement(table: Table, fields: tuple[str, ...], follows: bool) -> str:
+    """Return the statement that lists a page. Its arguments: the values of ``fields``, the id before, the limit."""
+    conditions = [
+        "id IN (SELECT key_id FROM key_tags WHERE tag = ?)" if field == "tag" else f"{field} = ?" for field in fields
+    ]
+    if "state" not in fields:
+        conditions.append(f"state <> '{State.DELETED.value}'")
+    if follows:
+        conditions.append("id > ?")
+    where = " AND ".join(conditions)
+    return f"SELECT body FROM {table.name} WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608

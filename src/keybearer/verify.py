@@ -1,0 +1,233 @@
+"""The hot path: from a presented credential to a principal, each step once, in one direction.
+
+``verify_now`` answers at once from records that may be trusted; ``verify`` is the same path where a read from the
+network or a durable charge must come in between. Both raise ``Rejected`` on a denial, so that a caller who ignores the
+result still fails closed. Spec: DESIGN §3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from . import formats
+from .budget import Budget, budget_of
+from .core.decide import decide, match
+from .core.errors import Code, Rejected
+from .core.instant import Instant
+from .core.principal import Principal, Verified
+from .core.quota import LimitState
+from .core.records import NATIVE, KeyRecord, SecretVersion, State
+from .core.requirement import Requirement
+from .formats import UnverifiedKey, foreign
+from .ports import Charged, Clock, ImmediateLimiter, Keyring, Limiter, NotReady, Observer, Records, Store, Throttle
+
+MAX_KNOWN: Final = 50_000
+NOBODY: Final = (None, None)
+
+
+class Engines(NamedTuple):
+    """What verify works with. ``immediate`` is the limiter, if it can answer at once."""
+
+    records: Records
+    store: Store
+    keyring: Keyring
+    limiter: Limiter
+    immediate: ImmediateLimiter | None
+    clock: Clock
+    observer: Observer
+    throttle: Throttle
+
+
+class Verifier:
+    """Verify credentials. One object serves every edge: the API, forward-auth, the guards."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self._records = engines.records
+        self._immediate = engines.immediate
+        self._now = engines.clock.now
+        self._observer = engines.observer
+        self._digest = engines.keyring.digest
+        self._active_pepper_id = engines.keyring.active_pepper_id
+        self._known: dict[bytes, tuple[KeyRecord, SecretVersion]] = {}
+        self._slow_checks = asyncio.Semaphore(2)
+
+    def verify_now(self, text: str, requirement: Requirement) -> Verified:
+        """Return who calls, without waiting. Raises ``Rejected``; ``NotReady`` before anything was taken or counted."""
+        now = self._now()
+        claimed = ""
+        try:
+            if requirement.client_ip is not None:
+                self._slow_down(requirement)
+            fingerprint = sha256(text.encode()).digest()
+            record, version = self._known.get(fingerprint, NOBODY)
+            if record is None or self._records.find_now(record.key.id) is not record:
+                unverified = formats.parse(text)
+                if type(unverified) is UnverifiedKey:
+                    claimed = unverified.key_id
+                    record = self._records.find_now(claimed)
+                else:
+                    record = self._records.find_foreign_now(self._foreign_lookups(text))
+                version = self._match(record, text) if record else None
+                self._remember(fingerprint, record, version)
+            principal = decide(record, version, requirement, now) if record else self._nobody()
+            budget = budget_of(principal.record, requirement, self._records)
+            if budget.is_durable or self._immediate is None:
+                raise NotReady
+            limits = self._immediate.take_now(budget.takes) if budget.takes else None
+            if limits is not None and not limits.admitted:
+                raise _rate_limited(principal, limits.states, limits.retry_in)
+        except Rejected as rejection:
+            self._refused(rejection, claimed, requirement, now)
+            raise
+        self._observer.verified(principal, requirement, now)
+        return Verified(principal, limits.states if limits is not None else ())
+
+    async def verify(self, text: str, requirement: Requirement) -> Verified:
+        """Return who calls, reading and charging durably where that is needed.
+
+        Raises ``Rejected``; ``Unavailable`` when the store or the limiter cannot answer, which is a denial too.
+        """
+        now = self._now()
+        claimed = ""
+        try:
+            self._slow_down(requirement)
+            unverified = formats.parse(text)
+            if type(unverified) is UnverifiedKey:
+                claimed = unverified.key_id
+                record = await self._records.find(claimed)
+            else:
+                await self._records.refresh()
+                record = await self._records.find_foreign(self._foreign_lookups(text))
+            version = await self._match_slowly(record, text) if record else None
+            principal = decide(record, version, requirement, now) if record else self._nobody()
+            budget = budget_of(principal.record, requirement, self._records)
+            verified = await self._take(principal, budget, requirement, now)
+        except Rejected as rejection:
+            self._refused(rejection, claimed, requirement, now)
+            raise
+        self._observer.verified(principal, requirement, now)
+        return verified
+
+    async def identify(self, text: str, requirement: Requirement) -> tuple[KeyRecord, SecretVersion]:
+        """Return whose secret this is, having checked nothing but the secret: for what a holder may do with any key.
+
+        Raises ``Rejected`` when it is nobody's, or a deleted key's.
+        """
+        now = self._now()
+        claimed = ""
+        try:
+            self._slow_down(requirement)
+            unverified = formats.parse(text)
+            if type(unverified) is UnverifiedKey:
+                claimed = unverified.key_id
+                record = await self._records.find(claimed)
+            else:
+                await self._records.refresh()
+                record = await self._records.find_foreign(self._foreign_lookups(text))
+            version = await self._match_slowly(record, text) if record else None
+            if record is None or version is None or record.key.state is State.DELETED:
+                raise Rejected(Code.NOT_FOUND)
+        except Rejected as rejection:
+            self._refused(rejection, claimed, requirement, now)
+            raise
+        return record, version
+
+    # The steps.
+
+    def _slow_down(self, requirement: Requirement) -> None:
+        if requirement.client_ip is not None:
+            retry_in = self._engines.throttle.retry_in(requirement.client_ip)
+            if retry_in:
+                raise Rejected(Code.RATE_LIMITED, "Too many bad credentials from this address.", retry_after=retry_in)
+
+    def _remember(self, fingerprint: bytes, record: KeyRecord | None, version: SecretVersion | None) -> None:
+        """Remember that a text is a secret of this very record, so that the next time saves parsing and HMAC.
+
+        The record is immutable, and the memory counts only while the cache still answers with the same object: any
+        event for the key makes a new one. Only a SHA-256 of the text is kept (190 random bits need no more).
+        """
+        if record is None or version is None or record.key.foreign_lookup is not None:
+            return
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[fingerprint] = (record, version)
+
+    def _foreign_lookups(self, text: str) -> tuple[str, ...]:
+        schemes = self._records.foreign_schemes
+        if not schemes:
+            raise Rejected(Code.MALFORMED, "This is not a credential of a known format.")
+        return foreign.lookups(text, schemes, self._engines.keyring)
+
+    def _nobody(self) -> Principal:
+        raise Rejected(Code.NOT_FOUND)
+
+    def _match(self, record: KeyRecord, text: str) -> SecretVersion | None:
+        found = match(record.key.versions, text, self._digest)
+        if found is None and record.is_foreign:
+            if any(version.scheme in foreign.SLOW_SCHEMES for version in record.key.versions):
+                raise NotReady
+            return self._match_foreign(record, text)
+        if found is not None and found.pepper_id != self._active_pepper_id:
+            self._observer.outdated(record, found, self._digest(self._active_pepper_id, text))
+        return found
+
+    async def _match_slowly(self, record: KeyRecord, text: str) -> SecretVersion | None:
+        try:
+            return self._match(record, text)
+        except NotReady:
+            async with self._slow_checks:
+                return await asyncio.to_thread(self._match_foreign, record, text)
+
+    def _match_foreign(self, record: KeyRecord, text: str) -> SecretVersion | None:
+        for version in record.key.versions:
+            if version.scheme != NATIVE and foreign.matches(version, text, self._engines.keyring):
+                self._observer.outdated(record, version, self._digest(self._active_pepper_id, text))
+                return version
+        return None
+
+    async def _take(self, principal: Principal, budget: Budget, requirement: Requirement, now: Instant) -> Verified:
+        limiter = self._engines.limiter
+        taken = await limiter.take(budget.takes) if budget.takes else None
+        if taken is not None and not taken.admitted:
+            raise _rate_limited(principal, taken.states, taken.retry_in)
+        states = taken.states if taken is not None else ()
+        if not budget.is_durable:
+            return Verified(principal, states)
+        charged: Charged | None = None
+        try:
+            charged = await self._engines.store.charge(budget.charge(principal.record.key.id, requirement, now))
+        finally:
+            # A request that was refused, repeated or not answered must not have spent its rate limits.
+            if budget.takes and (charged is None or charged.code is not Code.VALID or charged.replayed):
+                await limiter.give_back(budget.takes)
+        states += charged.quotas
+        if charged.code is Code.VALID:
+            return Verified(principal, states, charged.credits_remaining, charged.replayed)
+        if charged.code is Code.RATE_LIMITED:
+            raise _rate_limited(principal, states, max((s.retry_in for s in charged.quotas if s.exceeded), default=0))
+        raise Rejected(
+            charged.code,
+            "The credits of this key are used up.",
+            record=principal.record,
+            version=principal.version,
+            limits=states,
+        )
+
+    def _refused(self, rejection: Rejected, claimed: str, requirement: Requirement, now: Instant) -> None:
+        if requirement.client_ip is not None and rejection.code in (Code.MALFORMED, Code.NOT_FOUND):
+            self._engines.throttle.failed(requirement.client_ip)
+        self._observer.rejected(rejection, claimed, requirement, now)
+
+
+def _rate_limited(principal: Principal, states: tuple[LimitState, ...], retry_in: int) -> Rejected:
+    return Rejected(
+        Code.RATE_LIMITED,
+        "The rate limit or quota of this key is used up for now.",
+        record=principal.record,
+        version=principal.version,
+        retry_after=retry_in if retry_in > 0 else None,
+        limits=states,
+    )

@@ -1,0 +1,1 @@
+"""The wire: HTTP endpoints, the hot protocol, and errors as problems."""

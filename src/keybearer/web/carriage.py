@@ -1,0 +1,71 @@
+"""Where a request may carry its credential: ``Authorization``, the API's key header, or (publishable keys, on APIs that
+opted in) the query. Exactly one credential per request. Spec: RFC 6750 §2, DESIGN §9, CWE-598.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import parse_qsl
+
+from ..core.errors import Code, Rejected
+from ..formats import api_key
+
+QUERY_NAMES: Final = frozenset({"key", "api_key", "apikey", "access_token", "token"})
+_PUBLISHABLE: Final = "_pk_"
+
+
+class Missing(Rejected):
+    """The request carries no credential at all."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.MALFORMED, "This request carries no credential.")
+
+
+def credential_in(
+    headers: list[tuple[bytes, bytes]],
+    *,
+    key_header: bytes = b"x-api-key",
+    query: str = "",
+    query_allowed: bool = False,
+) -> str:
+    """Return the one credential that the request carries.
+
+    Raises ``Missing``, or ``Rejected(MALFORMED)`` for two credentials, an unknown scheme, or a secret in the URL.
+    """
+    found: list[str] = []
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, rest = value.partition(b" ")
+            if scheme.lower() != b"bearer" or not rest:
+                raise Rejected(Code.MALFORMED, "Use 'Authorization: Bearer' followed by the credential.")
+            found.append(rest.decode("latin-1").strip(" "))
+        elif name == key_header:
+            found.append(value.decode("latin-1").strip(" \t"))
+    if query:
+        found += _in_query(query, query_allowed)
+    if not found:
+        raise Missing
+    if len(found) > 1:
+        raise Rejected(Code.MALFORMED, "Send exactly one credential; this request carries several.")
+    return found[0]
+
+
+def _in_query(query: str, allowed: bool) -> list[str]:
+    found = [value for name, value in parse_qsl(query, max_num_fields=100) if name.lower() in QUERY_NAMES and value]
+    for value in found:
+        if not allowed or not is_publishable(value):
+            raise Rejected(
+                Code.KIND_NOT_ACCEPTED,
+                "Credentials in a URL end up in logs and are refused: send it in a header. Rotate the one you sent.",
+            )
+    return found
+
+
+def is_publishable(text: str) -> bool:
+    """Tell whether a text is written like a publishable key; only those may stand in a URL."""
+    if _PUBLISHABLE not in text:
+        return False
+    try:
+        return api_key.FORMAT.parse(text) is not None
+    except Rejected:
+        return False

@@ -1,0 +1,232 @@
+"""``POST /v1/verify``: from the wire to a requirement, and from the outcome back to the wire.
+
+It answers 200 whatever the outcome, so that a client cannot mistake a denial for a failure of its own request. Only
+what the digest entitles the caller to is shown: a wrong secret and an unknown id look the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ..core import own_api, permissions
+from ..core.errors import Code, InvalidInput, KeybearerError, Rejected
+from ..core.permissions import Demand
+from ..core.principal import Verified
+from ..core.quota import LimitState
+from ..core.records import AndroidApp, Api, CredentialKind, KeyRecord
+from ..core.requirement import NamedCost, Requirement
+from ..ports import Clock, NotReady, Observer, Records
+from ..wire.base import to_moment
+from ..wire.limits import LimitView
+from ..wire.verify import CredentialView, CreditsLeft, IdentityRef, PrincipalView, VerifyRequest, VerifyResponse
+from .bodies import decode_json
+from .carriage import credential_in
+from .client_address import TrustedProxies
+from .known_callers import KnownCallers
+from .problem import reply_for
+from .reply import Ask, EdgeRequest, Reply, Steps
+
+PATH: Final = b"/v1/verify"
+OWN_DEMAND: Final = permissions.parse(f"{own_api.VERIFY} or {own_api.ADMIN}")
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(VerifyRequest)
+_HEADERS: Final = (
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+class VerifyEdge:
+    """Answers verify requests of trusted callers, who prove themselves with a service key."""
+
+    def __init__(
+        self, records: Records, own_api_id: str, proxies: TrustedProxies, observer: Observer, clock: Clock
+    ) -> None:
+        self._records = records
+        self._own_api_id = own_api_id
+        self._proxies = proxies
+        self._accept = frozenset({CredentialKind.SECRET_KEY})
+        self._answers = EncodedAnswers()
+        self._callers = KnownCallers(records, observer, clock)
+
+    def steps(self, request: EdgeRequest) -> Steps:
+        """Do the work of one request: verify the caller, then what the caller asks about."""
+        try:
+            own = yield from fresh_api(self._records, self._own_api_id)
+            if not self._callers.recognise(request.headers, own):
+                caller = Requirement(
+                    accept=self._accept,
+                    api=own,
+                    demand=OWN_DEMAND,
+                    client_ip=self._proxies.client_address(request.peer, request.headers),
+                    method="POST",
+                    path="/v1/verify",
+                )
+                verified = yield Ask(credential_in(request.headers), caller)
+                self._callers.remember(request.headers, own, verified)
+            body = decode_json(_DECODER, request.headers, request.body)
+            api = None
+            if body.api is not None:
+                api = yield from fresh_api(self._records, body.api)
+                if api is None:
+                    raise InvalidInput.of("api", f"there is no API {body.api!r}")
+            requirement = requirement_from(body, api)
+            try:
+                verified = yield Ask(body.credential, requirement)
+            except Rejected as rejection:
+                return Reply(200, _HEADERS, _ENCODER.encode(denial(rejection)))
+            return Reply(200, _HEADERS, self._answers.encode(verified))
+        except KeybearerError as error:
+            return reply_for(error, request.request_id)
+
+
+def fresh_api(records: Records, name: str) -> Generator[None, Verified, Api | None]:
+    """Return an API as the fresh catalogue has it, waiting for the catalogue where that is needed."""
+    while True:
+        try:
+            return records.api(name)
+        except NotReady:
+            yield None
+
+
+@lru_cache(maxsize=1024)
+def _all_of(names: tuple[str, ...]) -> Demand:
+    return permissions.all_of(names)
+
+
+def requirement_from(body: VerifyRequest, api: Api | None) -> Requirement:
+    """Return what the body asks for; raises ``InvalidInput`` naming the field that is wrong."""
+    demand = None
+    if body.permissions:
+        asked = body.permissions
+        demand = permissions.parse(asked) if isinstance(asked, str) else _all_of(tuple(asked))
+    app = body.android_app
+    return Requirement(
+        accept=None if body.accept is None else frozenset(body.accept),
+        api=api,
+        demand=demand,
+        client_ip=None if body.client_ip is None else _address(body.client_ip),
+        origin=body.origin,
+        referrer=body.referrer,
+        android_app=None if app is None else AndroidApp(app.package, app.certificate_sha256.replace(":", "").lower()),
+        ios_bundle_id=body.ios_bundle_id,
+        method=None if body.method is None else body.method.upper(),
+        path=None if body.url is None else path_of(body.url),
+        limits=tuple([NamedCost(named.name, named.cost) for named in body.limits]) if body.limits else (),
+        cost=body.cost,
+        credit_cost=1 if body.credits is None else body.credits.cost,
+        request_id=body.request_id,
+        tags=tuple(body.tags),
+    )
+
+
+def _address(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError as error:
+        raise InvalidInput.of("client_ip", "this is not an IPv4 or IPv6 address") from error
+
+
+def path_of(url: str) -> str:
+    """Return the path of an absolute URL or of a request target, byte for byte, without query and fragment."""
+    if url.startswith("/"):
+        return url.partition("?")[0]
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidInput.of("url", "this is neither an absolute URL nor a path that begins with /") from error
+    if not parts.scheme or not parts.netloc:
+        raise InvalidInput.of("url", "this is neither an absolute URL nor a path that begins with /")
+    return parts.path or "/"
+
+
+def answer(verified: Verified) -> VerifyResponse:
+    """Return the answer for an accepted credential."""
+    principal = verified.principal
+    response = _about(principal.record, principal.version, verified.limits)
+    response.replayed = verified.replayed
+    if verified.credits_remaining is not None:
+        response.credits = CreditsLeft(verified.credits_remaining)
+    return response
+
+
+class EncodedAnswers:
+    """The answers for accepted credentials, encoded: what is the same each time for one record is encoded once.
+
+    A part counts only for the very record object that it was made from; any change of the key makes another one.
+    """
+
+    MAX = 20_000
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[str, int], tuple[KeyRecord, bytes]] = {}
+
+    def encode(self, verified: Verified) -> bytes:
+        """Return the body of the answer."""
+        if verified.credits_remaining is not None or verified.replayed:
+            return _ENCODER.encode(answer(verified))
+        record, version = verified.principal
+        known = self._parts.get((record.key.id, version))
+        if known is None or known[0] is not record:
+            if len(self._parts) >= self.MAX:
+                self._parts.clear()
+            known = (record, _ENCODER.encode(_about(record, version, ()))[:-1])
+            self._parts[record.key.id, version] = known
+        if not verified.limits:
+            return known[1] + b"}"
+        return b'%s,"limits":%s}' % (known[1], _ENCODER.encode(_limits(verified.limits)))
+
+
+def denial(rejection: Rejected) -> VerifyResponse:
+    """Return the answer for a refused credential; nothing but the code unless the digest matched."""
+    record, version = rejection.record, rejection.version
+    if record is None or version is None:
+        response = VerifyResponse(valid=False, code=rejection.code)
+    else:
+        response = _about(record, version, rejection.limits)
+        response.valid, response.code = False, rejection.code
+        response.missing = list(rejection.missing)
+        if rejection.code is Code.CREDITS_EXHAUSTED:
+            response.credits = CreditsLeft(0)
+    response.message = rejection.public
+    if rejection.retry_after is not None:
+        response.retry_after = seconds(rejection.retry_after)
+    return response
+
+
+def _about(record: KeyRecord, version: int, limits: tuple[LimitState, ...]) -> VerifyResponse:
+    key, project, identity = record.key, record.project, record.identity
+    return VerifyResponse(
+        valid=True,
+        code=Code.VALID,
+        kind=key.kind,
+        principal=PrincipalView(
+            project.id,
+            project.name,
+            key.owner,
+            None if identity is None else IdentityRef(identity.id, identity.external_id),
+        ),
+        credential=CredentialView(key.id, key.name, key.environment, to_moment(key.expires_at), version),
+        permissions=list(key.permissions),
+        limits=_limits(limits),
+        metadata=dict(key.metadata) if key.metadata else None,
+    )
+
+
+def _limits(limits: tuple[LimitState, ...]) -> list[LimitView]:
+    return [
+        LimitView(name, limit, remaining, seconds(reset_in), exceeded)
+        for name, limit, remaining, reset_in, exceeded, _ in limits
+    ]
+
+
+def seconds(microseconds: int) -> int:
+    """Return microseconds in whole seconds, rounded up: who waits that long is admitted."""
+    return -(-microseconds // 1_000_000)

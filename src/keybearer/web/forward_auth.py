@@ -1,0 +1,207 @@
+"""Forward-auth: a proxy asks, by the headers of the original request, whether to let it pass.
+
+``/forward-auth`` answers 200, 401, 403 or 429 (Caddy, Traefik). ``/forward-auth/nginx`` answers 429 as 403, because
+nginx's ``auth_request`` knows only 401 and 403; ``X-Keybearer-Status`` has the true status in both.
+
+What must hold stands in the query of the URL that the operator configures: ``api`` (id or identifier), ``permissions``
+(an expression), ``cost``. Only trusted proxies may ask, and only what they set is believed about the client.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, quote
+
+from ..core import permissions
+from ..core.errors import Code, InvalidInput, KeybearerError, NotPermitted, Rejected
+from ..core.permissions import Demand
+from ..core.principal import Verified
+from ..core.quota import LimitState
+from ..core.records import AndroidApp, Api
+from ..core.requirement import Requirement
+from ..ports import Records
+from .carriage import Missing, credential_in
+from .client_address import TrustedProxies
+from .decision import fresh_api, path_of, seconds
+from .problem import reply_for
+from .reply import Ask, EdgeRequest, Reply, Steps
+
+PATH: Final = b"/forward-auth"
+NGINX_PATH: Final = b"/forward-auth/nginx"
+_BASE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_BODY: Final = {
+    401: b'{"title":"Unauthorized","status":401,"detail":"A valid credential is needed."}',
+    403: b'{"title":"Forbidden","status":403,"detail":"The credential does not allow this."}',
+    429: b'{"title":"Too Many Requests","status":429,"detail":"The limit is used up for now."}',
+}
+
+
+class Door(NamedTuple):
+    """What the operator configured in the URL."""
+
+    api: str | None
+    demand: Demand | None
+    cost: int
+    for_nginx: bool
+
+
+@lru_cache(maxsize=256)
+def door_of(target: bytes) -> Door:
+    """Return what a forward-auth URL demands; raises ``InvalidInput`` for parameters that it does not know."""
+    path, _, query = target.partition(b"?")
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20))
+    unknown = set(given) - {"api", "permissions", "cost"}
+    if unknown:
+        raise InvalidInput.of(min(unknown), "forward-auth takes api, permissions and cost")
+    cost = given.get("cost", "1")
+    if not cost.isdecimal() or len(cost) > 9:
+        raise InvalidInput.of("cost", "this is not a whole number")
+    demand = permissions.parse(given["permissions"]) if given.get("permissions") else None
+    return Door(given.get("api") or None, demand, int(cost), path == NGINX_PATH)
+
+
+class ForwardAuthEdge:
+    """Answers the authorization subrequests of reverse proxies."""
+
+    def __init__(self, records: Records, proxies: TrustedProxies) -> None:
+        self._records = records
+        self._proxies = proxies
+
+    def steps(self, request: EdgeRequest) -> Steps:
+        """Do the work of one subrequest."""
+        try:
+            if not self._proxies.trusts(request.peer):
+                raise NotPermitted("Only a trusted proxy may ask here; see KEYBEARER_TRUSTED_PROXIES.")
+            door = door_of(request.target)
+            api = None
+            if door.api is not None:
+                api = yield from fresh_api(self._records, door.api)
+                if api is None:
+                    raise InvalidInput.of("api", f"there is no API {door.api!r}")
+        except KeybearerError as error:
+            return reply_for(error, request.request_id)
+        try:
+            said = _said_of(request.headers)
+            requirement = self._requirement(request, said, door, api)
+            credential = credential_in(
+                request.headers,
+                key_header=b"x-api-key" if api is None else api.key_header.lower().encode("ascii"),
+                query=said.uri.partition("?")[2],
+                query_allowed=api is not None and api.allow_publishable_in_query,
+            )
+            verified = yield Ask(credential, requirement)
+        except Rejected as rejection:
+            return _refusal(rejection, door, request.request_id)
+        except KeybearerError as error:
+            return reply_for(error, request.request_id)
+        return Reply(200, _admission(verified), b"")
+
+    def _requirement(self, request: EdgeRequest, said: _Said, door: Door, api: Api | None) -> Requirement:
+        return Requirement(
+            api=api,
+            demand=door.demand,
+            client_ip=self._proxies.client_address(request.peer, request.headers),
+            origin=said.origin,
+            referrer=said.referrer,
+            android_app=said.android_app,
+            ios_bundle_id=said.ios_bundle_id,
+            method=said.method,
+            path=path_of(said.uri) if said.uri.startswith("/") else None,
+            cost=door.cost,
+        )
+
+
+class _Said(NamedTuple):
+    """What the proxy says about the original request. A header that comes twice counts as not said."""
+
+    uri: str
+    method: str | None
+    origin: str | None
+    referrer: str | None
+    android_app: AndroidApp | None
+    ios_bundle_id: str | None
+
+
+_WANTED: Final = {
+    b"x-original-uri": "uri",
+    b"x-forwarded-uri": "uri",
+    b"x-original-method": "method",
+    b"x-forwarded-method": "method",
+    b"origin": "origin",
+    b"referer": "referrer",
+    b"x-android-package": "package",
+    b"x-android-cert": "certificate",
+    b"x-ios-bundle-identifier": "ios",
+}
+
+
+def _said_of(headers: list[tuple[bytes, bytes]]) -> _Said:
+    said: dict[str, str] = {}
+    for name, value in headers:
+        field = _WANTED.get(name)
+        if field is not None:
+            text = value.decode("latin-1")
+            if said.setdefault(field, text) != text:
+                raise Rejected(Code.MALFORMED, f"The header {name.decode()} contradicts another one.")
+    app = None
+    if "package" in said and "certificate" in said:
+        app = AndroidApp(said["package"], said["certificate"].replace(":", "").lower())
+    return _Said(
+        said.get("uri", ""),
+        said["method"].upper() if "method" in said else None,
+        said.get("origin"),
+        said.get("referrer"),
+        app,
+        said.get("ios"),
+    )
+
+
+def _admission(verified: Verified) -> tuple[tuple[bytes, bytes], ...]:
+    record = verified.principal.record
+    key = record.key
+    headers = [
+        *_BASE_HEADERS,
+        (b"x-keybearer-status", b"200"),
+        (b"x-keybearer-key", key.id.encode()),
+        (b"x-keybearer-project", record.project.id.encode()),
+        (b"x-keybearer-kind", key.kind.value.encode()),
+        (b"x-keybearer-environment", key.environment.value.encode()),
+        (b"x-keybearer-permissions", " ".join(key.permissions).encode()),
+    ]
+    if record.identity is not None:
+        headers.append((b"x-keybearer-identity", quote(record.identity.external_id, safe="").encode()))
+    if key.owner is not None:
+        headers.append((b"x-keybearer-owner", quote(key.owner, safe="").encode()))
+    if verified.limits:
+        headers.append((b"ratelimit", _rate_limit_header(verified.limits)))
+    return tuple(headers)
+
+
+def _rate_limit_header(limits: tuple[LimitState, ...]) -> bytes:
+    """Return the limits as an IETF ``RateLimit`` list. Spec: draft-ietf-httpapi-ratelimit-headers §3."""
+    return ", ".join(
+        f'"{state.name}";r={max(state.remaining, 0)};t={seconds(state.reset_in)}' for state in limits
+    ).encode()
+
+
+def _refusal(rejection: Rejected, door: Door, request_id: str) -> Reply:
+    """Return the public answer: one constant 401, 403 with the permissions needed, or 429 with ``Retry-After``."""
+    headers = [*_BASE_HEADERS, (b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
+    if rejection.code is Code.RATE_LIMITED or rejection.code is Code.CREDITS_EXHAUSTED:
+        status = 429
+        if rejection.retry_after is not None:
+            headers.append((b"retry-after", str(seconds(rejection.retry_after)).encode()))
+        if rejection.limits:
+            headers.append((b"ratelimit", _rate_limit_header(rejection.limits)))
+    elif rejection.code is Code.INSUFFICIENT_PERMISSIONS:
+        status = 403
+        scope = " ".join(door.demand.names if door.demand is not None else rejection.missing)
+        headers.append((b"www-authenticate", f'Bearer error="insufficient_scope", scope="{scope}"'.encode()))
+    else:
+        status = 401
+        # RFC 6750 §3.1: a request without any credential gets no error code.
+        challenge = b"Bearer" if isinstance(rejection, Missing) else b'Bearer error="invalid_token"'
+        headers.append((b"www-authenticate", challenge))
+    headers.append((b"x-keybearer-status", str(status).encode()))
+    return Reply(403 if door.for_nginx and status == 429 else status, tuple(headers), _BODY[status])

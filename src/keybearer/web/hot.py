@@ -1,0 +1,277 @@
+"""The hot protocol: verify and forward-auth are answered inside the HTTP parser's callback, before any ASGI machinery.
+
+A subclass of uvicorn's ``HttpToolsProtocol``. What it recognises and can answer at once, it writes; everything else is
+handed to the ASGI application untouched: other routes, bodies over the limit, ``Expect``, upgrades, requests that are
+pipelined behind an unfinished one, and work that has to wait for the database (which goes on where it stopped).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from ..settings import Settings
+from ..verify import Verifier
+from . import decision, forward_auth
+from .problem import reply_for
+from .reply import BOOT, EdgeRequest, Reply, Steps, Suspended, next_number, run_now
+
+log = logging.getLogger("keybearer.access")
+
+SUSPENDED: Final = "keybearer.suspended"
+REQUEST_ID: Final = "keybearer.request_id"
+MAX_HEADERS: Final = 32_768
+MIN_PROGRESS: Final = 512
+MAX_LINES: Final = 64
+Edge = Callable[[EdgeRequest], Steps]
+
+
+def log_access(route: str, status: int, request_id: str) -> None:
+    """Log one answer: the route, never the query or what else the client wrote."""
+    log.info("request", extra={"route": route, "status": status, "request_id": request_id})
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has: random per process, then counted."""
+    return f"req_{BOOT}{next_number():x}"
+
+
+class HotRoutes:
+    """Which request targets are answered at once, and by which edge."""
+
+    def __init__(self, verifier: Verifier, verify: Edge, forward_auth: Edge, settings: Settings) -> None:
+        self.verifier = verifier
+        self.max_body = settings.max_body
+        self.read_timeout = settings.request_timeout
+        self.access_log = settings.access_log
+        self._lines: dict[int, tuple[Sequence[tuple[bytes, bytes]], bytes]] = {}
+        self._verify = verify
+        self._forward_auth = forward_auth
+
+    def lines_of(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Return headers as they are written. Lists that come again as the same object are written once."""
+        known = self._lines.get(id(headers))
+        if known is not None and known[0] is headers:
+            return known[1]
+        lines = b"".join([b"%s: %s\r\n" % header for header in headers])
+        if len(self._lines) >= MAX_LINES:
+            self._lines.clear()
+        self._lines[id(headers)] = (headers, lines)
+        return lines
+
+    def find(self, method: bytes, target: bytes) -> Edge | None:
+        """Return the edge for a request, or ``None`` for the ASGI application."""
+        if target == decision.PATH:
+            return self._verify if method == b"POST" else None
+        if target.startswith(forward_auth.PATH):
+            path = target.partition(b"?")[0]
+            return self._forward_auth if path in (forward_auth.PATH, forward_auth.NGINX_PATH) else None
+        return None
+
+
+def hot_protocol(routes: HotRoutes) -> type[HttpToolsProtocol]:
+    """Return the protocol class that serves these routes; pass it as uvicorn's ``http``."""
+    return type("HotProtocol", (_HotProtocol,), {"routes": routes})
+
+
+class _HotProtocol(HttpToolsProtocol):
+    routes: HotRoutes
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._edge: Edge | None = None
+        self._body = b""
+        self._method = b""
+        self._header_bytes = 0
+        self._expects = False
+        self._reading_since: float | None = None
+        self._idle_since = 0.0
+
+    # Time: one timer a connection, which looks when it fires. Arming one per request would cost as much as a verify.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._idle_since = self.loop.time()
+        self.timeout_keep_alive_task = self.loop.call_later(self.routes.read_timeout, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        super().connection_lost(exc)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Keep the timer: it finds out itself whether the connection was busy."""
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        now = self.loop.time()
+        if self._reading_since is not None:
+            # A request that does not arrive whole in time is a slow client holding a connection (SECURITY-BAR 26).
+            due = self._reading_since + self.routes.read_timeout
+        elif self._is_busy():
+            due = now + self.timeout_keep_alive
+        else:
+            due = self._idle_since + self.timeout_keep_alive
+        if due <= now:
+            self.transport.close()
+            return
+        self.timeout_keep_alive_task = self.loop.call_later(max(due - now, 0.05), self._look)
+
+    def _is_busy(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def on_response_complete(self) -> None:
+        """Count and go on, like the base class, but without a timer per request."""
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+
+    # The parser's callbacks.
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self._edge = None
+        self._header_bytes = 0
+        self._expects = False
+        self._reading_since = self.loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > MAX_HEADERS:
+            self._refuse(414, b"The request target is too long.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > MAX_HEADERS or len(self.headers) >= 100:
+            self._refuse(431, b"The headers are too large.")
+            return
+        if name == b"expect":
+            self._expects = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._method = self.parser.get_method()
+        edge = self.routes.find(self._method, self.url)
+        if (
+            edge is None
+            or self._expects
+            or self.parser.should_upgrade()
+            or self.pipeline
+            or self._is_busy()
+            or (self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency)
+        ):
+            self._hand_over(None)
+            return
+        self._edge = edge
+        self._body = b""
+
+    def on_body(self, body: bytes) -> None:
+        if self._edge is None:
+            if not self.transport.is_closing():
+                if len(body) >= MIN_PROGRESS:
+                    self._reading_since = self.loop.time()
+                super().on_body(body)
+            return
+        self._body += body
+        if len(self._body) > self.routes.max_body:
+            collected = self._body
+            self._hand_over(None)
+            super().on_body(collected)
+
+    def on_message_complete(self) -> None:
+        self._reading_since = None
+        if self._edge is None:
+            if not self.transport.is_closing():
+                super().on_message_complete()
+            return
+        routes = self.routes
+        request = EdgeRequest(
+            self._method,
+            self.url,
+            self.headers,
+            self._body,
+            self.client[0] if self.client else None,
+            next_number(),
+        )
+        try:
+            reply = run_now(self._edge(request), routes.verifier)
+        except Exception as error:
+            # Raised into the parser, it would look like the client's fault.
+            reply = reply_for(error, request.request_id)
+        if isinstance(reply, Suspended):
+            body = self._body
+            self._hand_over(reply, request.request_id)
+            if body:
+                super().on_body(body)
+            super().on_message_complete()
+            return
+        self._edge = None
+        self._write(reply)
+        if routes.access_log:
+            log_access(request.target.partition(b"?")[0].decode("latin-1"), reply.status, request.request_id)
+
+    def _write(self, reply: Reply) -> None:
+        # llhttp keeps an HTTP/1.0 connection only where the client asked for it; uvicorn then closes, and so do we.
+        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        status, headers, body = reply
+        head = b"%s%s%scontent-length: %d\r\n%s" % (
+            STATUS_LINE[status],
+            self.routes.lines_of(self.server_state.default_headers),
+            self.routes.lines_of(headers),
+            len(body),
+            b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
+        )
+        self.transport.write(head if self._method == b"HEAD" else head + body)
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        if not keep_alive:
+            self.transport.close()
+
+    def _hand_over(self, suspended: Suspended | None, request_id: str | None = None) -> None:
+        """Begin the ordinary ASGI cycle of the base class with what the parser has said so far."""
+        self._edge = None
+        url, headers, expects = self.url, self.headers, self._expects
+        super().on_message_begin()
+        self.url = url
+        self.headers.extend(headers)
+        self.expect_100_continue = expects
+        state: dict[str, Any] = self.scope["state"]
+        state[REQUEST_ID] = request_id or new_request_id()
+        if suspended is not None:
+            state[SUSPENDED] = suspended
+        super().on_headers_complete()
+
+    def _refuse(self, status: int, message: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self.transport.write(
+            STATUS_LINE[status]
+            + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: "
+            + b"%d\r\n\r\n" % len(message)
+            + message
+        )
+        self.transport.close()

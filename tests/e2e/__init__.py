@@ -1,0 +1,1 @@
+"""The running system from the outside: real servers, real proxies, real clients."""

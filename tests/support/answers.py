@@ -1,0 +1,178 @@
+"""What a Keybearer answers, for tests without one."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+NOW = "2026-01-02T03:04:05Z"
+URL = "https://keys.example.com"
+KEY = "kb_sk_live_0000000000000000_SECRETSECRETSECRETSECRETSECRET12abcdef"
+
+RECORD = {"state": "enabled", "revision": 1, "created_at": NOW, "updated_at": NOW, "deleted_at": None}
+API = {
+    **RECORD,
+    "id": "api_1",
+    "identifier": "https://orders.example",
+    "name": "Orders",
+    "permissions": [{"name": "orders:read", "description": "", "read_only": True}],
+    "accepts": ["secret_key"],
+    "key_header": "x-api-key",
+    "allow_publishable_in_query": False,
+    "default_plan_id": None,
+    "metadata": {},
+}
+PROJECT = {
+    **RECORD,
+    "id": "proj_1",
+    "name": "Shop",
+    "brand": "kb",
+    "enabled_apis": ["api_1"],
+    "plan_id": None,
+    "metadata": {},
+}
+PLAN = {
+    **RECORD,
+    "id": "plan_1",
+    "name": "Free",
+    "limits": [{"name": "requests", "limit": 100, "period_in": 60, "burst": 20, "automatic": True}],
+    "quotas": [{"name": "calls", "limit": 1000, "per": "month", "automatic": True}],
+    "metadata": {},
+}
+CREDITS = {"balance": 7, "granted": 10, "spent": 3, "refill": None, "refills_at": None}
+IDENTITY = {
+    **RECORD,
+    "id": "idn_1",
+    "project_id": "proj_1",
+    "external_id": "customer-7",
+    "name": "",
+    "limits": [],
+    "quotas": [],
+    "credits": CREDITS,
+    "metadata": {},
+}
+KEY_VIEW = {
+    **RECORD,
+    "id": "key_0000000000000001",
+    "project_id": "proj_1",
+    "kind": "secret_key",
+    "environment": "live",
+    "hint": "kb_sk_live_0000000000000001_…",
+    "name": "web shop",
+    "owner": None,
+    "identity_id": None,
+    "plan_id": None,
+    "permissions": ["orders:read"],
+    "restrictions": {"ip_networks": ["10.0.0.0/8"]},
+    "limits": PLAN["limits"],
+    "quotas": [],
+    "credits": CREDITS,
+    "expires_at": None,
+    "expired": False,
+    "revoked_at": None,
+    "last_used_at": NOW,
+    "versions": [
+        {
+            "number": 1,
+            "state": "active",
+            "scheme": "hmac-sha256",
+            "created_at": NOW,
+            "expires_at": None,
+            "revoked_at": None,
+            "last_used_at": None,
+        }
+    ],
+    "tags": ["a"],
+    "metadata": {"team": "shop"},
+    "created_by": "key_root",
+}
+ISSUED = {"key": KEY_VIEW, "credential": KEY}
+YES = {
+    "valid": True,
+    "code": "VALID",
+    "kind": "secret_key",
+    "principal": {"project_id": "proj_1", "project_name": "Shop", "owner": None, "identity": None},
+    "credential": {"id": "key_1", "name": "web", "environment": "live", "expires_at": None, "version": 1},
+    "permissions": ["orders:read"],
+    "limits": [{"name": "requests", "limit": 100, "remaining": 99, "reset_in": 1, "exceeded": False}],
+}
+WHOAMI = {
+    "id": "key_1",
+    "name": "root",
+    "kind": "secret_key",
+    "environment": "live",
+    "version": 1,
+    "project_id": "proj_0",
+    "project_name": "Keybearer",
+    "owner": None,
+    "permissions": ["keybearer:admin"],
+    "expires_at": None,
+    "version_expires_at": None,
+    "credits": None,
+    "limits": [],
+    "quotas": [],
+}
+USAGE = {
+    "start": NOW,
+    "end": NOW,
+    "group_by": ["hour", "code"],
+    "total": 30,
+    "groups": [{"count": 20, "at": NOW, "code": "VALID"}, {"count": 10, "at": NOW, "code": "RATE_LIMITED"}],
+    "truncated": False,
+}
+ENTRY = {
+    "seq": 1,
+    "at": NOW,
+    "actor": "key_root",
+    "action": "key.create",
+    "target": "key_1",
+    "outcome": "ok",
+    "project_id": None,
+    "source": None,
+    "request_id": None,
+    "details": {},
+    "digest": "00",
+}
+CHAIN = {"intact": True, "entries": 3, "seq": 3, "digest": "ab" * 32}
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def problem(status: int, **more: Any) -> httpx.Response:
+    """A problem answer."""
+    body = {"type": "about:blank", "title": "Title", "status": status, "detail": "What is wrong.", **more}
+    headers = {"content-type": "application/problem+json", "x-request-id": "req_1"}
+    return httpx.Response(status, content=json.dumps(body), headers=headers)
+
+
+class Recorder:
+    """Answers each request with the next of some answers (the last one again and again), and keeps the requests."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """What ``httpx.MockTransport`` calls; an answer that is a function is asked."""
+        request.read()
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            return answer(request)
+        if isinstance(answer, httpx.Response):  # a new one, since each can be read only once
+            return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+        return httpx.Response(200, json=answer)
+
+    @property
+    def request(self) -> httpx.Request:
+        """The only request."""
+        (only,) = self.requests
+        return only
+
+    @property
+    def body(self) -> Any:
+        """The JSON of the only request."""
+        return json.loads(self.request.content)

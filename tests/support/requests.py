@@ -1,0 +1,113 @@
+"""For every operation of the management API, one request that succeeds, with the records that it needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from keybearer.core.lifecycle import Change
+from keybearer.services import apis, identities, keys, plans, projects, rotation
+from keybearer.web.asgi import OPERATIONS
+from keybearer.web.operation import Operation
+from keybearer.wire.keys import CreateKey, RotateKey
+from keybearer.wire.limits import CreditsSpec
+from keybearer.wire.records import CreateApi, CreateIdentity, CreatePlan, CreateProject, PermissionSpec, UpdateProject
+from tests.support.embedded import Embedded
+
+SERVICES: dict[str, Any] = {"apis": apis, "projects": projects, "plans": plans, "identities": identities, "keys": keys}
+BY_ID: dict[str, Operation] = {operation.operation_id: operation for operation in OPERATIONS}
+
+
+@dataclass
+class Scene:
+    """A project with an API, a plan, an identity and a key; ids are unique to each scene."""
+
+    world: Embedded
+    project: str = ""
+    api: str = ""
+    identifier: str = ""
+    plan: str = ""
+    identity: str = ""
+    key: str = ""
+    number: int = 0
+
+    @classmethod
+    async def of(cls, world: Embedded, number: int, project: str = "") -> Scene:
+        """A new scene; in an existing project if one is given."""
+        scene = cls(world, project, number=number, identifier=f"urn:orders:{number}")
+        authority, root = world.authority, world.root
+        body = CreateApi(scene.identifier, "Orders", [PermissionSpec(f"orders{number}:read")])
+        scene.api = (await apis.create(authority, root, body)).id
+        scene.plan = (await plans.create(authority, root, CreatePlan("Basic"))).id
+        if project:
+            before = await projects.get(authority, root, project)
+            change = UpdateProject(plan_id=scene.plan, enabled_apis=[*before.enabled_apis, scene.api])
+            await projects.update(authority, root, project, change)
+        else:
+            made = CreateProject("Shop", enabled_apis=[scene.api], plan_id=scene.plan)
+            scene.project = (await projects.create(authority, root, made)).id
+        identity = CreateIdentity(scene.project, f"user-{number}", credits=CreditsSpec(5))
+        scene.identity = (await identities.create(authority, root, identity)).id
+        key = CreateKey(scene.project, "k", credits=CreditsSpec(5))
+        scene.key = (await keys.create(authority, root, key)).key.id
+        return scene
+
+    def id_of(self, plural: str) -> str:
+        """The record of this scene that an operation on ``plural`` is about."""
+        return {
+            "apis": self.api,
+            "projects": self.project,
+            "plans": self.plan,
+            "identities": self.identity,
+            "keys": self.key,
+        }[plural]
+
+    async def request(self, operation: Operation) -> tuple[str, dict[str, Any] | None]:
+        """The path and body of a request that succeeds for an administrator; makes what it needs."""
+        authority, root = self.world.authority, self.world.root
+        plural, _, verb = operation.operation_id.partition(".")
+        if operation.operation_id == "plans.delete":
+            # A plan in use cannot go.
+            self.plan = (await plans.create(authority, root, CreatePlan("Unused"))).id
+        if plural == "projects" and verb in ("delete", "undelete", "disable"):
+            # The callers' own project must stay.
+            self.project = (await projects.create(authority, root, CreateProject("Other"))).id
+        if verb == "undelete":
+            if plural == "plans":
+                self.plan = (await plans.create(authority, root, CreatePlan("Unused"))).id
+            await SERVICES[plural].set_state(authority, root, self.id_of(plural), Change.DELETE)
+        if verb == "revoke_version":
+            await rotation.rotate(authority, root, self.key, RotateKey())
+        path = operation.path.replace("{number}", "1").replace("{api}", self.api)
+        if "{id}" in path:
+            path = path.replace("{id}", self.id_of(plural))
+        return path, self.body(operation.operation_id)
+
+    def body(self, operation_id: str) -> dict[str, Any] | None:
+        """A valid body."""
+        bodies: dict[str, dict[str, Any]] = {
+            "apis.create": {"identifier": f"{self.identifier}:new", "name": "New"},
+            "apis.update": {"name": "Newer"},
+            "projects.create": {"name": "New"},
+            "projects.update": {"name": "Newer"},
+            "plans.create": {"name": "New"},
+            "plans.update": {"name": "Newer"},
+            "identities.create": {"project_id": self.project, "external_id": f"new-{self.number}"},
+            "identities.update": {"name": "Newer"},
+            "identities.credits": {"add": 1},
+            "keys.create": {"project_id": self.project, "name": "new"},
+            "keys.update": {"name": "newer"},
+            "keys.rotate": {"grace_in": 60},
+            "keys.revoke": {"reason": "test"},
+            "keys.revoke_version": {"reason": "test"},
+            "keys.credits": {"add": 1},
+            "refund": {"key_id": self.key, "request_id": "r"},
+        }
+        return bodies.get(operation_id)
+
+
+def line_of(project: str, number: int) -> bytes:
+    """One line of an import."""
+    secret = {"scheme": "raw", "value": f"legacy-key-{number:08}"}
+    return json.dumps({"project_id": project, "name": "old", "secret": secret}).encode() + b"\n"

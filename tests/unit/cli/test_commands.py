@@ -1,0 +1,220 @@
+"""Every client command: what it asks the server, and what it prints."""
+
+# ruff: noqa: E501 (the table of commands reads better with a line for each)
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support import answers
+from tests.support.answers import (
+    API,
+    CHAIN,
+    CREDITS,
+    ENTRY,
+    IDENTITY,
+    ISSUED,
+    KEY_VIEW,
+    PLAN,
+    PROJECT,
+    USAGE,
+    WHOAMI,
+    YES,
+)
+
+
+def page(*items: object, cursor: str | None = None) -> dict[str, object]:
+    return {"items": list(items), "next_cursor": cursor}
+
+
+COMMANDS: list[tuple[str, object, str, object, str]] = [
+    ("apis create --identifier urn:x --name X -p a:read", API, "POST /v1/apis", ..., "https://orders.example"),
+    ("apis update api_1 --clear default-plan-id", API, "PATCH /v1/apis/api_1", {"default_plan_id": None}, "Orders"),
+    ("apis list --name Orders", page(API), "GET /v1/apis?name=Orders&limit=50", None, "api_1  Orders"),
+    ("apis show api_1", API, "GET /v1/apis/api_1", None, "orders:read (read only)"),
+    ("apis disable api_1", API, "POST /v1/apis/api_1/disable", None, "api_1 disabled"),
+    ("projects create --name Shop --api api_1", PROJECT, "POST /v1/projects", {"name": "Shop", "enabled_apis": ["api_1"]}, "proj_1"),
+    ("projects update proj_1 --brand shop", PROJECT, "PATCH /v1/projects/proj_1", {"brand": "shop"}, "Shop"),
+    ("projects list", page(PROJECT), "GET /v1/projects?limit=50", None, "proj_1  Shop"),
+    ("projects enable-api proj_1 urn:x", PROJECT, "PUT /v1/projects/proj_1/apis/urn%3Ax", None, "api_1"),
+    ("projects disable-api proj_1 urn:x", PROJECT, "DELETE /v1/projects/proj_1/apis/urn%3Ax", None, "api_1"),
+    ("projects delete proj_1", PROJECT, "DELETE /v1/projects/proj_1", None, "proj_1 deleted"),
+    ("plans create --name F --limit r=100/1m,burst=20 --quota c=5/month", PLAN, "POST /v1/plans", ..., "requests=100/1m,burst=20"),
+    ("plans update plan_1 --clear limits", PLAN, "PATCH /v1/plans/plan_1", {"limits": []}, "calls=1000/month"),
+    ("plans list", page(PLAN), "GET /v1/plans?limit=50", None, "requests=100/1m,burst=20; calls=1000/month"),
+    (
+        "identities create --project p --external-id 7 --credits 5,refill=5/day",
+        IDENTITY,
+        "POST /v1/identities",
+        {"project_id": "p", "external_id": "7", "credits": {"balance": 5, "refill": {"amount": 5, "per": "day"}}},
+        "7 left (3 spent of 10)",
+    ),
+    ("identities update idn_1 --name N", IDENTITY, "PATCH /v1/identities/idn_1", {"name": "N"}, "customer-7"),
+    ("identities list --project p", page(IDENTITY), "GET /v1/identities?project_id=p&limit=50", None, "customer-7"),
+    ("identities credits idn_1 --add 5", CREDITS, "PUT /v1/identities/idn_1/credits", {"add": 5}, "7 left"),
+    ("keys list --project p --tag a", page(KEY_VIEW), "GET /v1/keys?project_id=p&tag=a&limit=50", None, "web shop  sk live"),
+    ("keys show key_1", KEY_VIEW, "GET /v1/keys/key_1", None, "ip 10.0.0.0/8"),
+    (
+        "keys update key_1 --clear owner --clear expires-at --meta n=3 --meta ok=true --meta s=x",
+        KEY_VIEW,
+        "PATCH /v1/keys/key_1",
+        {"owner": None, "expires_at": None, "metadata": {"n": 3, "ok": True, "s": "x"}},
+        "team=shop",
+    ),
+    ("keys enable key_1", KEY_VIEW, "POST /v1/keys/key_1/enable", None, "key_0000000000000001 enabled"),
+    ("keys disable key_1", KEY_VIEW, "POST /v1/keys/key_1/disable", None, "disabled"),
+    ("keys delete key_1", KEY_VIEW, "DELETE /v1/keys/key_1", None, "deleted; 'undelete' brings it back"),
+    ("keys undelete key_1", KEY_VIEW, "POST /v1/keys/key_1/undelete", None, "brought back"),
+    ("keys revoke key_1 --reason leaked --wait", KEY_VIEW, "POST /v1/keys/key_1/revoke", {"wait": True, "reason": "leaked"}, "revoked"),
+    ("keys revoke-version key_1 2", KEY_VIEW, "POST /v1/keys/key_1/versions/2/revoke", {}, "secret 2 revoked"),
+    ("keys rotate key_1 --grace 12h --quiet 5m", ISSUED, "POST /v1/keys/key_1/rotate", {"grace_in": 43200, "quiet_in": 300}, answers.KEY),
+    ("keys rotate key_1 --grace 0 --expires-at never", ISSUED, "POST /v1/keys/key_1/rotate", {"grace_in": 0, "expires_at": None}, answers.KEY),
+    ("keys credits key_1 --set 0", CREDITS, "PUT /v1/keys/key_1/credits", {"balance": 0}, "7 left"),
+    ("whoami", WHOAMI, "GET /v1/whoami", None, "keybearer:admin"),
+    ("revoke-mine --reason lost", {"id": "key_1", "revoked": True}, "POST /v1/revoke-mine", {"reason": "lost"}, "key_1 revoked"),
+    ("usage --by hour,code --since 7d --for-key k", USAGE, "GET /v1/usage?start=-604800s&group_by=hour%2Ccode&key_id=k&limit=1000", None, "█" * 20),
+    ("usage --since 2027-01-31 --until now --by project", USAGE, "GET /v1/usage?start=2027-01-31T00%3A00%3A00%2B00%3A00&end=now&group_by=project_id&limit=1000", None, "20"),
+    ("audit list --action key.revoke", page(ENTRY), "GET /v1/audit?action=key.revoke&limit=50", None, "key.create"),
+    ("audit verify", CHAIN, "GET /v1/audit/verification", None, "3:" + "ab" * 32),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "answer", "request_line", "body", "shown"), COMMANDS, ids=[c[0] for c in COMMANDS])
+def test_commands(
+    run: Callable[..., Any], line: str, answer: object, request_line: str, body: object, shown: str
+) -> None:
+    result = run(*line.split(), answers=[answer])
+    assert result.exit_code == 0, result.stderr
+    request = result.recorder.request
+    assert f"{request.method} {request.url.raw_path.decode()}" == request_line
+    if body is not ...:
+        assert (json.loads(request.content) if request.content else None) == body
+    assert shown in result.stdout
+
+    as_json = run(*line.split(), "--json", answers=[answer])
+    assert as_json.exit_code == 0
+    assert json.loads(as_json.stdout) == answer
+
+
+def test_create_takes_every_setting(run: Callable[..., Any]) -> None:
+    result = run(
+        *("keys", "create", "--project", "p", "--name", "n", "--kind", "publishable_key", "--env", "test"),
+        *("--owner", "ann", "--identity", "i", "--plan", "pl", "-p", "a:read", "--expires-in", "30d", "--tag", "t"),
+        *("--limit", "requests=100/1m", "--quota", "calls=5/day,manual", "--credits", "9", "--meta", "k=v"),
+        *("--ip", "10.0.0.0/8", "--origin", "https://*.a.example", "--referrer", "https://a.example/x"),
+        *("--allow-api", "urn:x", "--method", "get", "--path", "/a/*", "--android", "com.a=" + "ab" * 32, "--ios", "b"),
+        answers=[ISSUED],
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.recorder.body == {
+        "project_id": "p",
+        "name": "n",
+        "kind": "publishable_key",
+        "environment": "test",
+        "owner": "ann",
+        "identity_id": "i",
+        "plan_id": "pl",
+        "permissions": ["a:read"],
+        "restrictions": {
+            "ip_networks": ["10.0.0.0/8"],
+            "origins": ["https://*.a.example"],
+            "referrers": ["https://a.example/x"],
+            "android_apps": [{"package": "com.a", "certificate_sha256": "ab" * 32}],
+            "ios_bundle_ids": ["b"],
+            "apis": ["urn:x"],
+            "methods": ["GET"],
+            "paths": ["/a/*"],
+        },
+        "limits": [{"name": "requests", "limit": 100, "period_in": 60, "burst": None, "automatic": True}],
+        "quotas": [{"name": "calls", "limit": 5, "per": "day", "automatic": False}],
+        "credits": {"balance": 9, "refill": None},
+        "expires_in": 2592000,
+        "tags": ["t"],
+        "metadata": {"k": "v"},
+    }
+
+
+def test_the_secret_stands_alone_on_its_line(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    result = run("keys", "create", "--project", "p", "--name", "n", answers=[ISSUED])
+    assert result.stdout == answers.KEY + "\n"
+    assert "shown only now" in result.stderr
+    assert answers.KEY not in result.stderr
+    result = run("keys", "create", "--project", "p", "--name", "n", "--secret-only", answers=[ISSUED])
+    assert (result.stdout, result.stderr) == (answers.KEY + "\n", "")
+
+
+def test_verify_reads_the_credential_from_stdin(run: Callable[..., Any]) -> None:
+    options = ["--api", "urn:x", "-p", "a:read", "--limit", "heavy=3", "--method", "get", "--target", "/a"]
+    for command in (["verify"], ["keys", "verify"]):
+        result = run(*command, *options, answers=[YES], stdin="presented\n")
+        assert result.exit_code == 0
+        assert result.recorder.body == {
+            "credential": "presented",
+            "api": "urn:x",
+            "permissions": ["a:read"],
+            "limits": [{"name": "heavy", "cost": 3}],
+            "method": "GET",
+            "url": "/a",
+        }
+        assert "VALID" in result.stdout
+        assert "requests  99" in result.stdout
+        assert "presented" not in result.stdout + result.stderr
+
+
+def test_verify_of_a_refused_credential_exits_with_1(run: Callable[..., Any]) -> None:
+    no = {"valid": False, "code": "INSUFFICIENT_PERMISSIONS", "missing": ["a:write"]}
+    result = run("verify", answers=[no], stdin="presented\n")
+    assert result.exit_code == 1
+    assert "a:write" in result.stdout
+    assert run("verify", answers=[no], stdin="").exit_code == 2
+
+
+def test_the_key_may_come_on_stdin_before_the_credential(run: Callable[..., Any]) -> None:
+    result = run("verify", "--key-stdin", answers=[YES], stdin="my-key\npresented\n", key=None)
+    assert result.exit_code == 0
+    assert result.recorder.request.headers["authorization"] == "Bearer my-key"
+    assert result.recorder.body == {"credential": "presented"}
+
+
+def test_lists_take_pages_until_there_are_enough(run: Callable[..., Any]) -> None:
+    pages = [page(KEY_VIEW, KEY_VIEW, cursor="c1"), page(KEY_VIEW, cursor="c2")]
+    result = run("keys", "list", "-n", "3", answers=pages)
+    assert [request.url.query.decode() for request in result.recorder.requests] == ["limit=3", "cursor=c1&limit=1"]
+    assert result.stdout.count("web shop") == 3
+    assert "more than these 3" in result.stderr
+    result = run("keys", "list", "--all", "--json", answers=[*pages, page(KEY_VIEW)])
+    assert json.loads(result.stdout) == page(KEY_VIEW, KEY_VIEW, KEY_VIEW, KEY_VIEW)
+
+
+def test_an_empty_list_says_so(run: Callable[..., Any]) -> None:
+    result = run("keys", "list", answers=[page()])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "none" in result.stderr
+
+
+def test_json_keeps_what_this_version_does_not_know(run: Callable[..., Any]) -> None:
+    answer = {**KEY_VIEW, "new": {"a": [1]}}
+    assert json.loads(run("keys", "show", "k", "--json", answers=[answer]).stdout) == answer
+    assert json.loads(run("keys", "list", "--json", answers=[page(answer)]).stdout) == page(answer)
+
+
+def test_a_broken_audit_log_exits_with_1(run: Callable[..., Any]) -> None:
+    result = run("audit", "verify", answers=[{**CHAIN, "intact": False, "broken_at": 2, "message": "Rewritten."}])
+    assert result.exit_code == 1
+    assert "BROKEN at entry 2: Rewritten." in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("apis create --identifier urn:x --name X", API),
+        ("projects create --name X", PROJECT),
+        ("plans create --name X", PLAN),
+        ("identities create --project p --external-id 7", IDENTITY),
+    ],
+)
+def test_quiet_prints_the_id_for_scripts(run: Callable[..., Any], line: str, answer: dict[str, object]) -> None:
+    assert run(*line.split(), "-q", answers=[answer]).stdout == f"{answer['id']}\n"

@@ -1,0 +1,98 @@
+"""``keybearer keys import``: progress, report, CSV."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+REPORT = {"type": "report", "lines": 2, "imported": 2, "refused": [], "refused_count": 0, "dry_run": False}
+LINES = '{"name": "a"}\n{"name": "b"}\n'
+
+
+def answer(**changes: object) -> httpx.Response:
+    progress = {"type": "progress", "phase": "checking", "done": 1, "total": 2}
+    return httpx.Response(200, text=json.dumps(progress) + "\n" + json.dumps({**REPORT, **changes}) + "\n")
+
+
+def test_a_file_and_stdin(run: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "keys.ndjson"
+    file.write_text(LINES)
+    result = run("keys", "import", str(file), answers=[answer()])
+    assert (result.exit_code, result.stdout) == (0, "2 keys imported.\n")
+    assert result.recorder.request.content.decode() == LINES
+    result = run("keys", "import", "-", "--dry-run", answers=[answer(dry_run=True, imported=0)], stdin=LINES)
+    assert "2 lines are right; nothing was imported (dry run)" in result.stdout
+    assert result.recorder.request.url.query == b"dry_run=true"
+    assert result.recorder.request.content.decode() == LINES
+
+
+def test_refused_lines_are_listed_and_the_exit_code_is_1(run: Callable[..., Any]) -> None:
+    refused = [
+        {
+            "line": 2,
+            "problems": [{"field": "secret.value", "message": "is no hex"}, {"field": "name", "message": "\x1b[31m"}],
+        }
+    ]
+    result = run("keys", "import", "-", answers=[answer(imported=0, refused=refused, refused_count=1)], stdin=LINES)
+    assert result.exit_code == 1
+    assert "2     secret.value  is no hex" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert "1 of 2 lines refused; nothing was imported." in result.stdout
+    result = run(
+        "keys", "import", "-", "--json", answers=[answer(imported=0, refused=refused, refused_count=1)], stdin=""
+    )
+    assert json.loads(result.stdout)["refused"] == refused
+
+
+def test_an_import_that_ended_in_an_error(run: Callable[..., Any]) -> None:
+    result = run("keys", "import", "-", answers=[answer(imported=0, error="The database is full.")], stdin=LINES)
+    assert result.exit_code == 1
+    assert "The database is full." in result.stderr
+
+
+def test_a_cut_answer_is_unknown(run: Callable[..., Any]) -> None:
+    result = run("keys", "import", "-", answers=[httpx.Response(200, text="")], stdin=LINES)
+    assert result.exit_code == 3
+    assert "unknown" in result.stderr
+
+
+def test_csv(run: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    file.write_text(
+        "\ufeffproject_id,name,owner,permissions,secret.scheme,secret.value,metadata.team\r\n"
+        'proj_1,"a, b",,orders:read orders:write,raw,sk_1,shop\r\n',
+        encoding="utf-8",
+    )
+    result = run("keys", "import", str(file), answers=[answer()])
+    assert result.exit_code == 0
+    assert result.recorder.body == {
+        "project_id": "proj_1",
+        "name": "a, b",
+        "permissions": ["orders:read", "orders:write"],
+        "secret": {"scheme": "raw", "value": "sk_1"},
+        "metadata": {"team": "shop"},
+    }
+
+
+def test_csv_that_is_none_is_a_usage_error(run: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    for text in (b'a,b\n"x', b"a,a.b\n1,2\n", b"a\n\xff"):
+        file.write_bytes(text)
+        result = run("keys", "import", str(file), answers=[answer()])
+        assert result.exit_code == 2, text
+        assert result.stderr.startswith("keybearer: the CSV")
+
+
+def test_a_file_that_is_not_there(run: Callable[..., Any]) -> None:
+    result = run("keys", "import", "/nowhere/keys.ndjson", answers=[answer()])
+    assert result.exit_code == 2
+    assert "cannot read" in result.stderr
+
+
+def test_the_key_may_come_before_the_lines(run: Callable[..., Any]) -> None:
+    result = run("keys", "import", "-", "--key-stdin", answers=[answer()], stdin="my-key\n" + LINES, key=None)
+    assert result.exit_code == 0
+    assert result.recorder.request.headers["authorization"] == "Bearer my-key"
+    assert result.recorder.request.content.decode() == LINES
