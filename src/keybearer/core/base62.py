@@ -16,9 +16,11 @@ def encode(number: int, width: int) -> str:
     if number < 0 or number >= 62**width:
         raise ValueError(f"{number} does not fit in {width} base62 digits")
     digits = []
-    for _ in range(width):
-        number, digit = divmod(number, 62)
-        digits.append(ALPHABET[digit])
+    for _ in range(width // 2):
+        number, pair = divmod(number, 3844)
+        digits.append(_PAIRS[pair])
+    if width % 2:
+        digits.append(ALPHABET[number])
     return "".join(reversed(digits))
 
 

@@ -13,10 +13,12 @@ from typing import Final
 import msgspec
 
 from ..core import own_api
+from ..core.credential import new_id
 from ..core.errors import FieldProblem, InvalidInput, KeybearerError, NotFound
 from ..core.instant import Instant
 from ..core.records import ApiKey
 from ..formats import foreign
+from ..formats.api_key import prefix_for
 from ..ports import UnitOfWork
 from ..wire.keys import ImportKey, ImportProgress, ImportReport, RefusedLine
 from ..wire.limits import CreditsSpec
@@ -169,7 +171,17 @@ async def _key_of(
     except InvalidInput as error:
         problems.absorb(error)
     versions = () if declared is None else (declared.version,)
-    key = draft_key(problems, caller, body, ground, now, versions, None if declared is None else declared.lookup)
+    key = draft_key(
+        problems,
+        caller,
+        body,
+        ground,
+        now,
+        credential_id=new_id(now),
+        prefix=prefix_for(ground.project.brand, body.kind, body.environment),
+        versions=versions,
+        foreign_lookup=None if declared is None else declared.lookup,
+    )
     for index, permission in enumerate(key.permissions):
         if own_api.is_own(permission) and not may_hand_on(caller, permission):
             problems.add(f"permissions[{index}]", f"you may not hand {permission!r} on to other keys")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ..core.credential import new_id
 from ..core.instant import Instant
 from ..core.records import KEY_ID, ApiKey, SecretVersion
-from ..formats.api_key import prefix_for
 from ..wire.keys import KeySettings
 from .authority import Caller
 from .grounds import Ground
@@ -22,7 +20,10 @@ def draft_key(
     body: KeySettings,
     ground: Ground,
     now: Instant,
-    versions: tuple[SecretVersion, ...] = (),
+    *,
+    credential_id: str,
+    prefix: str,
+    versions: tuple[SecretVersion, ...],
     foreign_lookup: str | None = None,
 ) -> ApiKey:
     """Return the key that ``body`` describes, noting everything that is wrong with it."""
@@ -32,13 +33,13 @@ def draft_key(
         # A plan of its own takes a key out of its project's plan.
         problems.add("plan_id", "only a key of the authority's own project may choose plans for keys")
     key = ApiKey(
-        id=KEY_ID + new_id(now),
+        id=KEY_ID + credential_id,
         created_at=now,
         updated_at=now,
         project_id=ground.project.id,
         kind=body.kind,
         environment=body.environment,
-        prefix=prefix_for(ground.project.brand, body.kind, body.environment),
+        prefix=prefix,
         name=body.name,
         versions=versions,
         owner=body.owner,

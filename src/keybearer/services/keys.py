@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any, Final
 
 from msgspec import UNSET
 
-from ..core.credential import mint
+from ..core.credential import mint, new_id
 from ..core.errors import InvalidInput, NotFound
 from ..core.instant import Instant
 from ..core.lifecycle import Change, touch
 from ..core.records import ApiKey, SecretVersion
 from ..core.secret import Secret
+from ..formats.api_key import prefix_for
 from ..ports import CreditBalance, UnitOfWork
 from ..wire.base import to_instant
 from ..wire.keys import CreateKey, IssuedKey, KeyView, RevokeKey, UpdateKey
@@ -46,13 +46,14 @@ async def create(authority: Authority, caller: Caller, body: CreateKey) -> Issue
     ground = await read_ground(authority, caller, body.project_id)
     now = authority.clock.now()
     problems = Problems()
-    draft = draft_key(problems, caller, body, ground, now)
+    prefix, credential_id = prefix_for(ground.project.brand, body.kind, body.environment), new_id(now)
+    credential = mint(prefix, credential_id)
+    versions = (new_version(authority, credential, 1, now),)
+    key = draft_key(problems, caller, body, ground, now, credential_id=credential_id, prefix=prefix, versions=versions)
     if body.identity_id is not None:
-        await check_identity(problems, authority, draft.project_id, body.identity_id)
+        await check_identity(problems, authority, key.project_id, body.identity_id)
     problems.settle()
-    require_may_hand_on(caller, draft.permissions, "Creating")
-    credential = mint(draft.prefix, draft.credential_id)
-    key = with_versions(draft, (new_version(authority, credential, 1, now),))
+    require_may_hand_on(caller, key.permissions, "Creating")
 
     async def work(uow: UnitOfWork) -> IssuedKey:
         if key.plan_id is not None:
@@ -241,8 +242,3 @@ def new_version(authority: Authority, credential: Secret, number: int, now: Inst
     """Return the secret version that stores a fresh credential: its digest under the active pepper."""
     pepper_id = authority.keyring.active_pepper_id
     return SecretVersion(number, authority.keyring.digest(pepper_id, credential.reveal()), now, pepper_id=pepper_id)
-
-
-def with_versions(key: ApiKey, versions: tuple[SecretVersion, ...]) -> ApiKey:
-    """Return a draft with its secrets."""
-    return replace(key, versions=versions)

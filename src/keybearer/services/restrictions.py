@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Final
 
-from ..core.records import AndroidApp, Api, Restrictions
+from ..core.records import NO_RESTRICTIONS, AndroidApp, Api, Restrictions
 from ..core.sources import is_ambiguous_path, origin_of
 from ..wire.keys import AndroidAppSpec, RestrictionsSpec
 from .problems import Problems
@@ -17,6 +17,7 @@ _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0
 _PACKAGE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)+", re.ASCII)
 _BUNDLE_ID: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII)
 _CERTIFICATE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_NOTHING: Final = RestrictionsSpec()
 _PATH: Final = re.compile(r"/[\x21-\x29\x2b-\x3e\x40-\x7e]*", re.ASCII)  # printable, without "*" and "?"
 
 
@@ -24,6 +25,9 @@ def to_restrictions(
     problems: Problems, spec: RestrictionsSpec, apis: Mapping[str, Api], path: str = "restrictions"
 ) -> Restrictions:
     """Return restrictions in normal form, noting every entry that is wrong; ``apis`` are those the project may call."""
+
+    if spec == _NOTHING:
+        return NO_RESTRICTIONS
 
     def each(name: str, texts: Iterable[str]) -> Iterable[tuple[str, str]]:
         return ((f"{path}.{name}[{index}]", text) for index, text in enumerate(texts))

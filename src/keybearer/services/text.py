@@ -15,6 +15,8 @@ MAX_METADATA_DEPTH: Final = 8
 MAX_SHOWN: Final = 80
 _CONTROL: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _CONTROL_BUT_LINES: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+_SUSPECT: Final = re.compile(rb"[\\\x7f]|\xc2[\x80-\x9f]")
+"""What the JSON of a value holds when any text in it may be wrong (an escape), or is (DEL and the C1 controls)."""
 _OF_SEVERAL_LINES: Final = frozenset({"metadata", "description", "reason"})
 
 
@@ -25,20 +27,34 @@ def shown(text: str) -> str:
 
 def check_text(problems: Problems, value: Any, path: str = "", *, of_several_lines: bool = False) -> None:
     """Note every text inside ``value`` (a wire struct, list, mapping or text) that holds what no text may hold."""
+    if isinstance(value, msgspec.Struct) and _is_plain(value):
+        return
+    _check_each(problems, value, path, of_several_lines)
+
+
+def _is_plain(value: msgspec.Struct) -> bool:
+    """Tell at one glance that no text inside is wrong; false when that takes a closer look."""
+    try:
+        return _SUSPECT.search(msgspec.json.encode(value)) is None
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return False
+
+
+def _check_each(problems: Problems, value: Any, path: str, of_several_lines: bool) -> None:
     if isinstance(value, str):
         if (_CONTROL_BUT_LINES if of_several_lines else _CONTROL).search(value):
             problems.add(path, "must not hold control characters or lone surrogates")
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             inner = f"{path}.{name}" if path else name
-            check_text(problems, getattr(value, name), inner, of_several_lines=name in _OF_SEVERAL_LINES)
+            _check_each(problems, getattr(value, name), inner, name in _OF_SEVERAL_LINES)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            check_text(problems, item, f"{path}[{index}]", of_several_lines=of_several_lines)
+            _check_each(problems, item, f"{path}[{index}]", of_several_lines)
     elif isinstance(value, dict):
         for key, item in value.items():
-            check_text(problems, key, path)
-            check_text(problems, item, f"{path}.{key}", of_several_lines=of_several_lines)
+            _check_each(problems, key, path, False)
+            _check_each(problems, item, f"{path}.{key}", of_several_lines)
 
 
 def check_metadata(problems: Problems, metadata: Mapping[str, Any], path: str = "metadata") -> None:

@@ -7,7 +7,6 @@ append nothing never wait for each other here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +35,15 @@ def settled(draft: AuditDraft) -> tuple[AuditDraft, str]:
     Tuples become lists, keys become text, and what JSON cannot say becomes null before it is hashed, not after.
     """
     details = encode_json(draft.details, "details")
-    return replace(draft, details=msgspec.json.decode(details)), details
+    plain = msgspec.json.decode(details)
+    return (
+        AuditDraft(
+            *(draft.at, draft.actor, draft.action, draft.target, draft.outcome, draft.project_id, draft.source),
+            request_id=draft.request_id,
+            details=plain,
+        ),
+        details,
+    )
 
 
 async def append(

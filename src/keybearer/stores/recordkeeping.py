@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from ..core.errors import Conflict, NotFound
 from ..core.instant import Instant
@@ -41,8 +41,11 @@ def find_foreign_statement(count: int) -> str:
     return f"{_JOINED}k.foreign_lookup IN ({marks(count)})"
 
 
+_SHARED: Final = frozenset((Api, Project, Plan))
+
+
 @lru_cache(1024)
-def _shared(kind: type[R], body: str) -> R:
+def _shared(kind: Any, body: str) -> Any:
     """Decode what many keys share, once: equal bodies are equal records, and records are frozen."""
     return decode(kind, body)
 
@@ -82,10 +85,15 @@ async def find_foreign(session: Session, lookups: Sequence[str]) -> KeyRecord | 
 
 async def get(session: Session, kind: type[R], record_id: str, lock: str = "") -> R:
     """Return a record; ``lock`` is what the SELECT appends."""
-    table = TABLES[kind]
-    row = await session.fetch_one(f"SELECT body FROM {table.name} WHERE id = ?{lock}", record_id)  # noqa: S608
+    return found(kind, record_id, await session.fetch_one(TABLES[kind].get + lock, record_id))
+
+
+def found(kind: type[R], record_id: str, row: Row | None) -> R:
+    """Return the record that a row of ``Table.get`` holds; raises ``NotFound`` without one."""
     if row is None:
-        raise NotFound(table.noun, record_id)
+        raise NotFound(TABLES[kind].noun, record_id)
+    if kind in _SHARED:
+        return cast("R", _shared(cast("Any", kind), row[0]))
     return decode(kind, row[0])
 
 

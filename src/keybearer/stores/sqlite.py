@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from ..core.audit_chain import GENESIS
 from ..core.errors import ConfigurationError, Unavailable
-from ..core.records import KeyRecord
+from ..core.records import Api, ApiKey, Identity, KeyRecord, Plan, Project
 from ..ports import Clock, Event
 from . import journal, migrations, recordkeeping
 from .group_commit import GroupCommit
@@ -21,7 +21,9 @@ from .session import Session, padded
 from .sql import PATIENCE_S, SqlStore
 from .sqlite_session import SqliteSession, connect_reader, connect_writer, create_file, drive, is_busy, translated
 from .storable import require_storable
+from .tables import TABLES
 
+R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
 T = TypeVar("T")
 
 _MIGRATION_TIMEOUT_S: Final = 60.0
@@ -94,6 +96,16 @@ class SqliteStore(SqlStore):
             raise translated(error) from error
         return recordkeeping.first_joined(rows, lookups)
 
+    def get_now(self, kind: type[R], record_id: str) -> R:
+        """Return a record; raises ``NotFound``."""
+        require_storable((record_id,), "id")
+        table = TABLES[kind]
+        try:
+            row = self._hot_cursor().execute(table.get, (record_id,)).fetchone()
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        return recordkeeping.found(kind, record_id, row)
+
     def head_now(self) -> int:
         """Return the sequence of the newest event."""
         try:
@@ -118,6 +130,10 @@ class SqliteStore(SqlStore):
     async def find_foreign(self, lookups: Sequence[str]) -> KeyRecord | None:
         """Return the imported key whose lookup is one of these."""
         return self.find_foreign_now(lookups)
+
+    async def get(self, kind: type[R], record_id: str) -> R:
+        """Return a record."""
+        return self.get_now(kind, record_id)
 
     async def head(self) -> int:
         """Return the sequence of the newest event."""

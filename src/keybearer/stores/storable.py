@@ -34,7 +34,7 @@ def require_storable(values: Iterable[Any], field: str = "text") -> None:
     """Raise ``InvalidInput`` unless every value can be bound to a statement of every engine."""
     for value in values:
         if isinstance(value, str):
-            if not is_storable_text(value):
+            if ("\0" in value or not value.isascii()) and not is_storable_text(value):
                 raise InvalidInput.of(field, _MESSAGE)
         elif isinstance(value, int) and not -INTEGER_MAX <= value <= INTEGER_MAX:
             raise InvalidInput.of(field, "must fit into 64 bits")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as made
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
@@ -15,6 +16,9 @@ from ..ports import AnyRecord, Query
 from .storable import encode_json
 
 R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
+
+
+_COMMON: Final = ("state", "revision", "deleted_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +33,20 @@ class Table:
     decode: Callable[[str], Any]
     referrers: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def insert(self) -> str:
-        """The statement that adds a row, or does nothing when it clashes (so that the transaction survives)."""
-        columns = ("id", "state", "revision", "deleted_at", *self.columns, "body")
-        values = ", ".join("?" * len(columns))
-        return f"INSERT INTO {self.name} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608
+    get: str = made(init=False)
+    """The statement that reads a body by id."""
+    insert: str = made(init=False)
+    """The statement that adds a row, or does nothing when it clashes (so that the transaction survives)."""
+    update: str = made(init=False)
+    """The statement that replaces a row of the revision before."""
 
-    @property
-    def update(self) -> str:
-        """The statement that replaces a row of the revision before."""
-        sets = ", ".join(f"{column} = ?" for column in ("state", "revision", "deleted_at", *self.columns, "body"))
-        return f"UPDATE {self.name} SET {sets} WHERE id = ? AND revision = ?"  # noqa: S608
+    def __post_init__(self) -> None:
+        own = (*_COMMON, *self.columns, "body")
+        marks, sets = ", ".join("?" * (len(own) + 1)), ", ".join(f"{column} = ?" for column in own)
+        insert = f"INSERT INTO {self.name} (id, {', '.join(own)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+        object.__setattr__(self, "get", f"SELECT body FROM {self.name} WHERE id = ?")  # noqa: S608
+        object.__setattr__(self, "insert", insert)
+        object.__setattr__(self, "update", f"UPDATE {self.name} SET {sets} WHERE id = ? AND revision = ?")  # noqa: S608
 
 
 def retires_at(key: ApiKey) -> int | None:

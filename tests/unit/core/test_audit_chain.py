@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keybearer.core.audit_chain import GENESIS, AuditDraft, AuditEntry, first_break, link
+from keybearer.core.audit_chain import GENESIS, AuditDraft, AuditEntry, canonical, first_break, link
 
 from .making import NOW
 
@@ -21,6 +22,40 @@ def chain(length: int, key: bytes = KEY) -> list[AuditEntry]:
         previous = link(key, previous, seq, draft)
         entries.append(AuditEntry(seq, draft, previous))
     return entries
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.integers(1, 2**60),
+    st.builds(
+        AuditDraft,
+        at=st.integers(0, 2**60),
+        actor=TEXT,
+        action=TEXT,
+        target=TEXT,
+        outcome=TEXT,
+        project_id=st.none() | TEXT,
+        source=st.none() | TEXT,
+        request_id=st.none() | TEXT,
+        details=st.dictionaries(TEXT, JSON, max_size=3),
+    ),
+)
+def test_what_is_hashed_is_compact_json_with_sorted_keys(seq: int, draft: AuditDraft) -> None:
+    content = {"seq": seq, **asdict(draft)}
+    assert canonical(seq, draft) == json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def test_a_digest_never_changes_meaning() -> None:
+    """Chains that exist must hold for ever: this value was computed by the first version."""
+    draft = AuditDraft(NOW, "key_1", "key.create", "key_2", project_id="proj_\u00e9", details={"b": [1], "a": "x"})
+    assert link(KEY, GENESIS, 7, draft).hex() == "1863886950e37776266793f7e5cd26bfd1ccc47fa72ea1aa081534f80ef9e021"
 
 
 def test_a_whole_chain_is_whole() -> None:
