@@ -16,3 +16,8 @@ def anyio_backend() -> str:
 async def world(anyio_backend: str) -> AsyncIterator[Embedded]:
     async with embedded() as running:
         yield running
+
+
+def anyone(credential: str, source: str = "203.0.113.9") -> list[tuple[bytes, bytes]]:
+    """The headers of a request that a trusted proxy passes on for somebody."""
+    return [(b"authorization", f"Bearer {credential}".encode()), (b"x-forwarded-for", source.encode())]

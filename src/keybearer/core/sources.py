@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 from urllib.parse import urlsplit
 
 from .records import AndroidApp, Network, Restrictions
+
+_AMBIGUOUS: Final = re.compile(
+    r"//|[\x00-\x20\x7f-\U0010ffff\\#;?]"
+    r"|%(?![0-9a-f]{2})"  # also %u002e
+    r"|%(?:[01][0-9a-f]|7f)"  # control characters
+    r"|%(?:2e|2f|5c|23|3b|3f)"  # . / \ # ; ?
+    r"|%25(?:2e|2f|5c|23|3b|3f|00|25)"  # the same, for who decodes twice
+    r"|%(?:c[01]|e0%[89]|f0%8|f[5-9a-f])",  # UTF-8 that is longer than it may be
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def in_networks(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
@@ -74,11 +86,12 @@ def path_matches(pattern: str, path: str) -> bool:
 
 
 def is_ambiguous_path(path: str) -> bool:
-    """Tell whether another program might normalise this path into a different one."""
-    lowered = path.lower()
-    if not path.startswith("/") or any(
-        mark in lowered for mark in ("//", "\\", "%2e", "%2f", "%5c", "%00", "\0", "#", ";")
-    ):
+    """Tell whether another program might read this path as a different one.
+
+    Anything a server may cut off, decode, or normalise once more counts: separators and dots in percent-encoding, once
+    or twice, in overlong UTF-8, control characters, parameters behind ``;``, fragments, doubled slashes.
+    """
+    if not path.startswith("/") or _AMBIGUOUS.search(path) is not None:
         return True
     return any(segment in (".", "..") for segment in path.split("/"))
 

@@ -139,7 +139,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
         allow = (getattr(error, "headers", None) or {}).get("Allow", "")
         problem = HttpProblem(405, f"This resource takes: {allow}.", (b"allow", allow.encode()))
     elif status == 404:
-        problem = HttpProblem(404, f"There is nothing at {request.url.path[:200]!r}; see /openapi.json.")
+        problem = HttpProblem(404, f"There is nothing at {request.scope['path'][:200]!r}; see /openapi.json.")
     else:
         problem = HttpProblem(status, "The request could not be read.")
     return response_of(reply_for(problem, request_id_of(request)))

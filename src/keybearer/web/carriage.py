@@ -11,6 +11,7 @@ from ..core.errors import Code, Rejected
 from ..formats import api_key
 
 QUERY_NAMES: Final = frozenset({"key", "api_key", "apikey", "access_token", "token"})
+MAX_FIELDS: Final = 1000
 _PUBLISHABLE: Final = "_pk_"
 
 
@@ -51,7 +52,11 @@ def credential_in(
 
 
 def _in_query(query: str, allowed: bool) -> list[str]:
-    found = [value for name, value in parse_qsl(query, max_num_fields=100) if name.lower() in QUERY_NAMES and value]
+    try:
+        fields = parse_qsl(query, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise Rejected(Code.MALFORMED, f"A query may have {MAX_FIELDS:,} fields at most.") from None
+    found = [value for name, value in fields if name.lower() in QUERY_NAMES and value]
     for value in found:
         if not allowed or not is_publishable(value):
             raise Rejected(

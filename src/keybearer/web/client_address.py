@@ -15,6 +15,7 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 MAX_HOPS: Final = 32
 MAX_PEERS: Final = 4096
+MAX_TEXT: Final = 64
 _UNKNOWN: Final = (None, False)
 
 
@@ -50,7 +51,7 @@ class TrustedProxies:
         return hop
 
     def _known(self, text: str | None) -> tuple[Address | None, bool]:
-        if not text:
+        if not text or len(text) > MAX_TEXT:
             return _UNKNOWN
         known = self._peers.get(text)
         if known is None:
@@ -61,7 +62,8 @@ class TrustedProxies:
 
     def _judge(self, text: str) -> tuple[Address | None, bool]:
         try:
-            address: Address = ip_address(text)
+            # A zone (fe80::1%eth0) names an interface of one machine; it may hold any text, and never leaves here.
+            address: Address = ip_address(text.partition("%")[0])
         except ValueError:
             return _UNKNOWN
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -33,6 +33,7 @@ from .problem import reply_for
 from .reply import Ask, EdgeRequest, Reply, Steps
 
 PATH: Final = b"/v1/verify"
+_TARGET_LENGTH: Final = len(PATH)
 OWN_DEMAND: Final = permissions.parse(f"{own_api.VERIFY} or {own_api.ADMIN}")
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(VerifyRequest)
@@ -59,6 +60,8 @@ class VerifyEdge:
     def steps(self, request: EdgeRequest) -> Steps:
         """Do the work of one request: verify the caller, then what the caller asks about."""
         try:
+            if len(request.target) > _TARGET_LENGTH and b"?" in request.target[:-1]:
+                raise InvalidInput.of("query", "verify takes no query parameters")
             own = yield from fresh_api(self._records, self._own_api_id)
             if not self._callers.recognise(request.headers, own):
                 caller = Requirement(
@@ -71,7 +74,7 @@ class VerifyEdge:
                 )
                 verified = yield Ask(credential_in(request.headers), caller)
                 self._callers.remember(request.headers, own, verified)
-            body = decode_json(_DECODER, request.headers, request.body)
+            body = decode_json(_DECODER, request.headers, request.body, is_hot=True)
             api = None
             if body.api is not None:
                 api = yield from fresh_api(self._records, body.api)
@@ -129,6 +132,8 @@ def requirement_from(body: VerifyRequest, api: Api | None) -> Requirement:
 
 def _address(text: str) -> IPv4Address | IPv6Address:
     try:
+        if "%" in text:
+            raise ValueError("a zone means nothing on another machine")
         return ip_address(text)
     except ValueError as error:
         raise InvalidInput.of("client_ip", "this is not an IPv4 or IPv6 address") from error
@@ -142,7 +147,7 @@ def path_of(url: str) -> str:
         parts = urlsplit(url)
     except ValueError as error:
         raise InvalidInput.of("url", "this is neither an absolute URL nor a path that begins with /") from error
-    if not parts.scheme or not parts.netloc:
+    if not parts.scheme or not parts.netloc or not url.isprintable():  # urlsplit drops tabs and line breaks
         raise InvalidInput.of("url", "this is neither an absolute URL nor a path that begins with /")
     return parts.path or "/"
 

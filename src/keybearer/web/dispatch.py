@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ..core.errors import Conflict, InvalidInput
@@ -52,15 +52,20 @@ def response_of(reply: Reply) -> Response:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """Return the whole body; raises ``HttpProblem`` 413 as soon as it is larger than ``limit`` bytes."""
+    """Return the whole body; raises ``HttpProblem`` 413 as soon as it is larger than ``limit`` bytes, and 400 when the
+    client went away before its end.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise HttpProblem(413, f"The body may have {limit:,} bytes at most.")
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HttpProblem(413, f"The body may have {limit:,} bytes at most.")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise HttpProblem(413, f"The body may have {limit:,} bytes at most.")
+    except ClientDisconnect:
+        raise HttpProblem(400, "The connection ended before the body did.") from None
     return bytes(body)
 
 
@@ -127,12 +132,12 @@ class Dispatcher:
         body = await body_of(request, self.authority.settings.max_body)
         decoded = None
         if decoder is not None and (body or not operation.optional_body):
-            decoded = decode_json(decoder, request.scope["headers"], body, check_keys=True)
+            decoded = decode_json(decoder, request.scope["headers"], body)
         elif decoder is not None:
             decoded = operation.body()
         elif body:
             raise InvalidInput.of("body", "this operation takes no body")
-        path = request.url.path
+        path = request.scope["path"]  # never request.url, which is put together with what the Host field says
         after = open_cursor(self._cursor_key, path, query)
         key = key_in(request.headers.getlist("idempotency-key")) if operation.changes else None
 

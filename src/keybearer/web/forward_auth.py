@@ -50,7 +50,13 @@ class Door(NamedTuple):
 def door_of(target: bytes) -> Door:
     """Return what a forward-auth URL demands; raises ``InvalidInput`` for parameters that it does not know."""
     path, _, query = target.partition(b"?")
-    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20))
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise InvalidInput.of("query", "forward-auth takes 20 parameters at most") from None
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        raise InvalidInput.of("query", "each parameter may stand here once")
     unknown = set(given) - {"api", "permissions", "cost"}
     if unknown:
         raise InvalidInput.of(min(unknown), "forward-auth takes api, permissions and cost")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ REQUEST_ID: Final = "keybearer.request_id"
 MAX_HEADERS: Final = 32_768
 MIN_PROGRESS: Final = 512
 MAX_LINES: Final = 64
+MAX_HOSTS: Final = 256
+_HOST: Final = re.compile(rb"(?:[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 Edge = Callable[[EdgeRequest], Steps]
 
 
@@ -51,6 +54,7 @@ class HotRoutes:
         self.read_timeout = settings.request_timeout
         self.access_log = settings.access_log
         self._lines: dict[int, tuple[Sequence[tuple[bytes, bytes]], bytes]] = {}
+        self.hosts: set[bytes] = set()
         self._verify = verify
         self._forward_auth = forward_auth
 
@@ -64,6 +68,15 @@ class HotRoutes:
             self._lines.clear()
         self._lines[id(headers)] = (headers, lines)
         return lines
+
+    def is_host(self, value: bytes | None) -> bool:
+        """Tell whether a ``Host`` field names one host and perhaps a port; those that did are remembered."""
+        if value is None or _HOST.fullmatch(value) is None:
+            return False
+        if len(self.hosts) >= MAX_HOSTS:
+            self.hosts.clear()
+        self.hosts.add(value)
+        return True
 
     def find(self, method: bytes, target: bytes) -> Edge | None:
         """Return the edge for a request, or ``None`` for the ASGI application."""
@@ -96,6 +109,8 @@ class _HotProtocol(HttpToolsProtocol):
         self._method = b""
         self._header_bytes = 0
         self._expects = False
+        self._host: bytes | None = None
+        self._head_is_read = False
         self._reading_since: float | None = None
         self._idle_since = 0.0
 
@@ -154,6 +169,8 @@ class _HotProtocol(HttpToolsProtocol):
         self._edge = None
         self._header_bytes = 0
         self._expects = False
+        self._host = None
+        self._head_is_read = False
         self._reading_since = self.loop.time()
 
     def on_url(self, url: bytes) -> None:
@@ -167,12 +184,26 @@ class _HotProtocol(HttpToolsProtocol):
         if self._header_bytes > MAX_HEADERS or len(self.headers) >= 100:
             self._refuse(431, b"The headers are too large.")
             return
-        if name == b"expect":
+        if self._head_is_read:
+            # A trailer field. Merged into the header it would be one that no proxy before us looked at. RFC 9110 §6.5.1
+            return
+        if name == b"host":
+            self._host = value if self._host is None else b""
+        elif name == b"expect":
             self._expects = True
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._head_is_read = True
         if self.transport.is_closing():
+            return
+        if (
+            self._host not in self.routes.hosts
+            and not self.routes.is_host(self._host)
+            and (self._host is not None or self.parser.get_http_version() != "1.0")
+        ):
+            # None, several, or what is no host: whoever stands before us may have read another one. RFC 9112 §3.2
+            self._refuse(400, b"Send one valid Host.")
             return
         self._method = self.parser.get_method()
         edge = self.routes.find(self._method, self.url)

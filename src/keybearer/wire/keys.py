@@ -23,7 +23,7 @@ class AndroidAppSpec(Request):
     """An Android app: its package, and the SHA-256 of its signing certificate in hex, with or without colons."""
 
     package: Annotated[str, Meta(min_length=1, max_length=255)]
-    certificate_sha256: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:]{64,95}$")]
+    certificate_sha256: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:]{64,95}$(?!\n)")]
 
 
 class RestrictionsSpec(Request):
@@ -35,7 +35,7 @@ class RestrictionsSpec(Request):
     android_apps: Annotated[list[AndroidAppSpec], Some] = []
     ios_bundle_ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=255)]], Some] = []
     apis: Annotated[list[Annotated[str, Meta(min_length=1, max_length=255)]], Some] = []
-    methods: Annotated[list[Annotated[str, Meta(pattern=r"^[A-Z]{1,20}$")]], Some] = []
+    methods: Annotated[list[Annotated[str, Meta(pattern=r"^[A-Z]{1,20}$(?!\n)")]], Some] = []
     paths: Annotated[list[Pattern], Some] = []
 
 

@@ -12,9 +12,11 @@ from ..core.records import CredentialKind, State
 from .base import Id, Metadata, Name, PermissionText, Request, Response, Text
 from .limits import CreditsSpec, CreditsView, QuotaSpec, RateLimitSpec
 
-ApiIdentifier = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+$")]
-HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
-Brand = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]{1,15}$")]
+ApiIdentifier = Annotated[
+    str, Meta(min_length=1, max_length=255, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+$(?!\n)")
+]
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$(?!\n)")]
+Brand = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]{1,15}$(?!\n)")]
 Many = Meta(max_length=200)
 
 

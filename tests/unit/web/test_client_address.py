@@ -62,3 +62,18 @@ def test_memory_is_bounded() -> None:
     for number in range(MAX_PEERS + 10):
         assert proxies.client_address(str(ip_address(number)), []) == ip_address(number)
     assert len(proxies._peers) <= MAX_PEERS
+
+
+def test_a_zone_is_nobodys_text() -> None:
+    """``fe80::1%…`` takes any text for its zone, NUL and line breaks too; none of it goes on to counters and logs."""
+    proxies = TrustedProxies([ip_network("127.0.0.0/8")])
+    for zone in ("eth0", "\0", "\n[error] forged", "%%"):
+        assert str(proxies.client_address("127.0.0.1", [(b"x-forwarded-for", f"fe80::1%{zone}".encode())])) == "fe80::1"
+
+
+def test_endless_entries_are_not_kept() -> None:
+    proxies = TrustedProxies([ip_network("127.0.0.0/8")])
+    for number in range(5000):
+        entry = f"{number}" + "x" * 1000
+        assert proxies.client_address("127.0.0.1", [(b"x-forwarded-for", entry.encode())]) is None
+    assert sum(len(text) for text in proxies._peers) < 100_000
