@@ -7,15 +7,21 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
 from .settings import Settings
 from .web.hot import HotRoutes, hot_protocol
+
+log = logging.getLogger(__name__)
+
+OTHER_FILES: Final = 256
+"""Open files besides connections: databases, logs, the doorbell."""
 
 
 class _Server(uvicorn.Server):
@@ -60,6 +66,7 @@ async def serve(
         limit_concurrency=settings.max_connections,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    _allow_open_files(settings.max_connections + OTHER_FILES)
     server = _Server(config, ready)
     # What is there now stays: the collector need not look at it again and again.
     gc.collect()
@@ -74,6 +81,17 @@ async def serve(
     finally:
         watch.cancel()
     return 0
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Ask for as many open files as connections need: of the usual 1,024, slow clients would leave others none."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < wanted:
+            log.warning("the system allows fewer open files than max_connections needs", extra={"allowed": most})
 
 
 async def _stop_when_orphaned(server: uvicorn.Server, parent: int) -> None:

@@ -86,10 +86,10 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(**settings: Any) -> AsyncIterator[Embedded]:
-    """An initialised authority."""
+async def embedded(*, clock: Any = None, **settings: Any) -> AsyncIterator[Embedded]:
+    """An initialised authority; ``clock`` is one that stands still unless another is given."""
     keyring = FileKeyring(new_document(), "test")
-    clock = TestClock()
+    clock = clock or TestClock()
     store = MemoryStore(keyring.derived("audit"), clock=clock)
     doorbell = LocalDoorbell()
     store.on_commit = doorbell.ring

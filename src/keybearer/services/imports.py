@@ -22,6 +22,7 @@ from ..formats.api_key import prefix_for
 from ..ports import UnitOfWork
 from ..wire.keys import ImportKey, ImportProgress, ImportReport, RefusedLine
 from ..wire.limits import CreditsSpec
+from ..wire.repeated_keys import check_keys, may_repeat_a_key
 from . import credits as accounts
 from .authority import Authority, Caller, Deed
 from .grounds import Ground, read_ground
@@ -94,7 +95,7 @@ async def run(
                 await asyncio.sleep(0)
             if batch.lines % LINES_PER_PROGRESS == 0:
                 yield ImportProgress("checking", batch.lines, batch.lines)
-        await _check_against_store(authority, batch)
+        await _check_against_store(authority, caller, batch)
     except KeybearerError as error:
         yield batch.report(dry_run=dry_run, error=error.public)
         return
@@ -145,6 +146,8 @@ async def _check_line(
 
 
 def _decode(line: bytes) -> ImportKey:
+    if may_repeat_a_key(line):
+        check_keys(line)
     try:
         return _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -216,14 +219,17 @@ async def _identity_problems(
     return batch.identities[project_id, identity_id]
 
 
-async def _check_against_store(authority: Authority, batch: _Batch) -> None:
+async def _check_against_store(authority: Authority, caller: Caller, batch: _Batch) -> None:
     """Refuse lines whose key the store has already; many are asked for at once, and singly only where one is found."""
     lookups = list(batch.lookups)
     for start in range(0, len(lookups), MAX_DUPLICATES_ASKED):
         some = lookups[start : start + MAX_DUPLICATES_ASKED]
         while some and (found := await authority.store.find_foreign(some)) is not None:
             lookup = found.key.foreign_lookup or ""
-            taken = f"the key {found.key.id} has the same secret, or one with the same start or short token"
+            # Which key of another project it is, is not this caller's to know.
+            theirs = caller.project_id not in (None, found.key.project_id)
+            name = "another key" if theirs else f"the key {found.key.id}"
+            taken = f"{name} has the same secret, or one with the same start or short token"
             batch.refuse(batch.lookups[lookup], [FieldProblem("secret", taken)])
             some.remove(lookup)
 

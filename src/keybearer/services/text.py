@@ -12,6 +12,8 @@ from .problems import Problems
 
 MAX_METADATA: Final = 16_384
 MAX_METADATA_DEPTH: Final = 8
+MAX_DEPTH: Final = 32
+"""How far a body is looked into; the JSON decoder itself goes as deep as the stack happens to allow."""
 MAX_SHOWN: Final = 80
 _CONTROL: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _CONTROL_BUT_LINES: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
@@ -36,25 +38,27 @@ def _is_plain(value: msgspec.Struct) -> bool:
     """Tell at one glance that no text inside is wrong; false when that takes a closer look."""
     try:
         return _SUSPECT.search(msgspec.json.encode(value)) is None
-    except (UnicodeEncodeError, TypeError, ValueError):
+    except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
         return False
 
 
-def _check_each(problems: Problems, value: Any, path: str, of_several_lines: bool) -> None:
-    if isinstance(value, str):
+def _check_each(problems: Problems, value: Any, path: str, of_several_lines: bool, levels: int = MAX_DEPTH) -> None:
+    if not levels:
+        problems.add(path, "is nested too deeply")
+    elif isinstance(value, str):
         if (_CONTROL_BUT_LINES if of_several_lines else _CONTROL).search(value):
             problems.add(path, "must not hold control characters or lone surrogates")
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             inner = f"{path}.{name}" if path else name
-            _check_each(problems, getattr(value, name), inner, name in _OF_SEVERAL_LINES)
+            _check_each(problems, getattr(value, name), inner, name in _OF_SEVERAL_LINES, levels - 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check_each(problems, item, f"{path}[{index}]", of_several_lines)
+            _check_each(problems, item, f"{path}[{index}]", of_several_lines, levels - 1)
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_each(problems, key, path, False)
-            _check_each(problems, item, f"{path}.{key}", of_several_lines)
+            _check_each(problems, item, f"{path}.{key}", of_several_lines, levels - 1)
 
 
 def check_metadata(problems: Problems, metadata: Mapping[str, Any], path: str = "metadata") -> None:

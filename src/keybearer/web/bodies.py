@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
 from ..core.errors import InvalidInput
+from ..wire.repeated_keys import check_keys, may_repeat_a_key
 from .problem import HttpProblem
 
 T = TypeVar("T")
@@ -65,34 +65,3 @@ def _invalid(text: str) -> InvalidInput:
     if "matching regex" in message:
         message = _EXAMPLES.get(field.rpartition(".")[2].partition("[")[0], message)
     return InvalidInput.of(field or "body", message[:1].lower() + message[1:])
-
-
-def may_repeat_a_key(body: bytes) -> bool:
-    """Tell cheaply whether an object of this JSON text might have a key twice: a hot body almost never does."""
-    if body.count(b":") < 2:
-        return False
-    if b"\\" in body:
-        return True  # a key can be written with escapes, and then looks different
-    texts = body.split(b'"')[1::2]
-    return len(set(texts)) != len(texts)
-
-
-def check_keys(body: bytes) -> None:
-    """Raise ``InvalidInput`` for an object that has one key twice."""
-    try:
-        json.loads(body, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput.of("body", f"this is not valid JSON: {str(error)[:200]}") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    seen = dict(pairs)
-    if len(seen) != len(pairs):
-        _refuse_twice(pairs)
-    return seen
-
-
-def _refuse_twice(pairs: list[tuple[str, Any]]) -> NoReturn:
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
-    raise InvalidInput.of(twice, "this field stands here twice")
