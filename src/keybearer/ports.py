@@ -296,6 +296,7 @@ class UnitOfWork(Protocol):
 
 
 Work = Callable[[UnitOfWork], Awaitable[T]]
+"""What is done in one transaction. It may be run again when others were in the way, so it changes nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Group commit: one thread writes, and all works that wait share one transaction and one fsync.
 
-Each work runs inside a savepoint of its own, so one that raises takes back only itself. Nobody hears of success before
+A work that raises takes back only itself (see ``sqlite_shared.py``), and a batch in which works clash is run again with
+each insert done at once, so that each work hears exactly what it would have heard alone. Nobody hears of success before
 COMMIT has returned, and when COMMIT fails everybody of the batch hears ``Unavailable``, also those who were refused:
 what they were refused for may not exist.
 """
@@ -22,6 +23,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from ..core.errors import Unavailable
 from .sqlite_session import SqliteSession, connect_writer, drive, is_busy, translated
+from .sqlite_shared import SharedSession
 
 T = TypeVar("T")
 Ask = Callable[[SqliteSession], Awaitable[Any]]
@@ -126,8 +128,14 @@ class GroupCommit:
         """Run a batch in one transaction and return what to tell its callers."""
         try:
             connection = self._begin()
-            session = SqliteSession(connection)
-            outcomes = [self._attempt(connection, session, work) for work in batch]
+            session = SharedSession(connection, keeping=True)
+            outcomes = self._attempt(session, batch)
+            if session.is_spoilt:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                connection = self._begin()
+                session = SharedSession(connection, keeping=False)
+                outcomes = self._attempt(session, batch)
             connection.execute("COMMIT")
         except Exception as error:
             self._abandon()
@@ -143,21 +151,23 @@ class GroupCommit:
                 log.exception("the commit hook failed")
         return outcomes
 
-    def _attempt(self, connection: sqlite3.Connection, session: SqliteSession, work: Waiting) -> Outcome:
-        """Run one work in its savepoint; raises only when the whole transaction is lost."""
-        head = session.head
-        connection.execute("SAVEPOINT work")
-        try:
-            value = drive(work.ask, session)
-        except BaseException as error:
-            if not connection.in_transaction:  # SQLite rolled all of it back (a full disk can do that)
-                raise Unavailable("The database gave up the transaction.", detail=repr(error)) from error
-            connection.execute("ROLLBACK TO work")
-            connection.execute("RELEASE work")
-            session.head = head
-            return Outcome(work.future, None, error)
-        connection.execute("RELEASE work")
-        return Outcome(work.future, value, None)
+    def _attempt(self, session: SharedSession, batch: list[Waiting]) -> list[Outcome]:
+        """Run the works of a batch one by one; raises only when the whole transaction is lost."""
+        outcomes = []
+        for ask, future in batch:
+            session.start()
+            try:
+                outcome = Outcome(future, drive(ask, session), None)
+            except BaseException as error:
+                outcome = Outcome(future, None, error)
+                session.undo()
+            else:
+                session.keep()
+            if session.is_spoilt:
+                break
+            outcomes.append(outcome)
+        session.finish()
+        return outcomes
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect_writer(self._path)

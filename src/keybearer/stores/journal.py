@@ -1,7 +1,7 @@
 """The two logs that only grow: events with a dense sequence, and the hash-chained audit log.
 
-Both heads are one row. A work locks it last, at its end, and only when it has something to append, so that works which
-append nothing never wait for each other here.
+Both heads are one row. A transaction locks it last, at its end, and only when it has something to append, so that works
+which append nothing never wait for each other here. Works that share a transaction are appended together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..core.audit_chain import AuditDraft, AuditEntry, link
 from ..core.errors import InvalidInput
 from ..core.instant import Instant
 from ..ports import Event
-from .session import Row, Session
+from .session import Happening, Ready, Row, Session
 from .storable import encode_json
 
 READ_HEAD: Final = "SELECT head FROM heads"
@@ -29,18 +29,17 @@ _ADD_AUDIT: Final = f"INSERT INTO audit_log ({_AUDIT_COLUMNS}) VALUES ({', '.joi
 AUDIT_FIELDS: Final = frozenset(("actor", "action", "target", "project_id"))
 
 
-def settled(draft: AuditDraft) -> tuple[AuditDraft, str]:
+def settled(draft: AuditDraft) -> Ready:
     """Return the draft as it will be read back, and its details as JSON: only then does its digest hold for ever.
 
     Tuples become lists, keys become text, and what JSON cannot say becomes null before it is hashed, not after.
     """
     details = encode_json(draft.details, "details")
-    plain = msgspec.json.decode(details)
-    return (
+    return Ready(
         AuditDraft(
             *(draft.at, draft.actor, draft.action, draft.target, draft.outcome, draft.project_id, draft.source),
             request_id=draft.request_id,
-            details=plain,
+            details=msgspec.json.decode(details),
         ),
         details,
     )
@@ -49,31 +48,29 @@ def settled(draft: AuditDraft) -> tuple[AuditDraft, str]:
 async def append(
     session: Session, audit_key: bytes, events: Sequence[tuple[str, str]], drafts: Sequence[AuditDraft], now: Instant
 ) -> None:
-    """Append events (type, subject) and audit drafts at the end of a transaction."""
-    if not events and not drafts:
-        return
-    ready = [settled(draft) for draft in drafts]
-    row = await session.fetch_one(_ADVANCE, len(events), len(drafts))
+    """Append events (type, subject) and audit drafts at the end of a work."""
+    if events or drafts:
+        happenings = [Happening(now, event_type, subject) for event_type, subject in events]
+        await session.log(audit_key, happenings, [settled(draft) for draft in drafts])
+
+
+async def write(session: Session, audit_key: bytes, events: Sequence[Happening], audits: Sequence[Ready]) -> None:
+    """Give events and audit entries their places, and write them."""
+    row = await session.fetch_one(_ADVANCE, len(events), len(audits))
     if row is None:
         raise RuntimeError("the row of heads is missing")
     head, audit_head, digest = row
     if events:
-        first = head - len(events) + 1
         await session.execute_many(
             "INSERT INTO events (seq, at, type, subject) VALUES (?, ?, ?, ?)",
-            [(first + index, now, event_type, subject) for index, (event_type, subject) in enumerate(events)],
+            [(seq, *happening) for seq, happening in enumerate(events, head - len(events) + 1)],
         )
         session.note_head(head)
-    if ready:
+    if audits:
         rows: list[Row] = []
-        for seq, (draft, details) in enumerate(ready, audit_head - len(ready) + 1):
-            digest = link(audit_key, digest, seq, draft)
-            rows.append(
-                (
-                    *(seq, draft.at, draft.actor, draft.action, draft.target, draft.outcome, draft.project_id),
-                    *(draft.source, draft.request_id, details, digest),
-                )
-            )
+        for seq, ready in enumerate(audits, audit_head - len(audits) + 1):
+            digest = link(audit_key, digest, seq, ready.draft)
+            rows.append((seq, *ready.columns, digest))
         await session.execute_many(_ADD_AUDIT, rows)
         await session.execute("UPDATE heads SET audit_digest = ? WHERE one = 1", digest)
 

@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 
 from ..core.errors import ConfigurationError, Conflict, InvalidInput, KeybearerError, Unavailable
-from .session import Row
+from . import journal
+from .session import Happening, Ready, Row
 from .storable import require_storable
 
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
@@ -87,6 +88,14 @@ class PostgresqlSession:
         except FAILURES as error:
             raise translated(error) from error
         return int(status.rpartition(" ")[2])
+
+    async def insert(self, statement: str, row: Row) -> bool:
+        """Add a row; false when it clashes."""
+        return bool(await self.execute(statement, *row))
+
+    async def log(self, audit_key: bytes, events: Sequence[Happening], audits: Sequence[Ready]) -> None:
+        """Append to the logs."""
+        await journal.write(self, audit_key, events, audits)
 
     async def execute_many(self, statement: str, rows: Iterable[Row]) -> None:
         """Execute a statement once per row."""

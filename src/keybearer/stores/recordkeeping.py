@@ -111,16 +111,8 @@ async def page(session: Session, kind: type[R], query: Query) -> tuple[R, ...]:
 async def insert(session: Session, record: AnyRecord) -> None:
     """Add a record; raises ``Conflict`` when its id or its unique field is taken."""
     table = TABLES[type(record)]
-    added = await session.execute(
-        table.insert,
-        record.id,
-        record.state,
-        record.revision,
-        record.deleted_at,
-        *own_values(table, record),
-        encode(record),
-    )
-    if not added:
+    common = (record.id, record.state, record.revision, record.deleted_at)
+    if not await session.insert(table.insert, (*common, *own_values(table, record), encode(record))):
         raise Conflict(
             f"There already is such an {table.noun}."
             if table.noun[0] in "Ai"

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from time import time_ns
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
+from ..core.audit_chain import AuditDraft
 from ..core.instant import Instant
 
 Row = Sequence[Any]
+
+
+class Happening(NamedTuple):
+    """An event that has no place in the log yet."""
+
+    at: Instant
+    type: str
+    subject: str
+
+
+class Ready(NamedTuple):
+    """An audit entry that has no place in the chain yet: as it will be read back, and its details as JSON."""
+
+    draft: AuditDraft
+    details: str
+
+    @property
+    def columns(self) -> Row:
+        """What stands in its row between ``seq`` and ``digest``."""
+        draft = self.draft
+        return (
+            *(draft.at, draft.actor, draft.action, draft.target, draft.outcome, draft.project_id),
+            *(draft.source, draft.request_id, self.details),
+        )
 
 
 class Session(Protocol):
@@ -33,6 +60,17 @@ class Session(Protocol):
 
     async def execute(self, statement: str, *arguments: Any) -> int:
         """Return how many rows were touched."""
+        ...
+
+    async def insert(self, statement: str, row: Row) -> bool:
+        """Add a row by a statement that does nothing when the row clashes; false when it did nothing.
+
+        The row may be written later, but not later than any other statement runs, or the transaction ends.
+        """
+        ...
+
+    async def log(self, audit_key: bytes, events: Sequence[Happening], audits: Sequence[Ready]) -> None:
+        """Append to the logs; may come last in the transaction, after all other works that share it."""
         ...
 
     async def execute_many(self, statement: str, rows: Iterable[Row]) -> None:
@@ -63,3 +101,16 @@ def padded(values: Sequence[str]) -> tuple[str, ...]:
 def marks(count: int) -> str:
     """Return ``?, ?, …`` for an IN list."""
     return ", ".join("?" * count)
+
+
+MOST_REPEATED: Final = 64
+_VALUES: Final = re.compile(r"VALUES (\(\?(?:, \?)*\))")
+
+
+@lru_cache(256)
+def repeated(statement: str, count: int) -> str | None:
+    """Return an INSERT of one row as one of ``count`` rows; ``None`` when its values are more than plain marks."""
+    match = _VALUES.search(statement)
+    if match is None:
+        return None
+    return f"{statement[: match.start(1)]}{', '.join([match[1]] * count)}{statement[match.end(1) :]}"

@@ -7,7 +7,7 @@ import pytest
 
 from keybearer.core.errors import Conflict, Unavailable
 from keybearer.stores.postgresql_session import numbered
-from keybearer.stores.session import padded
+from keybearer.stores.session import padded, repeated
 from keybearer.stores.sqlite_session import SqliteSession, drive, is_busy, translated
 
 
@@ -75,3 +75,25 @@ def test_lists_are_padded_to_few_sizes(count: int, size: int) -> None:
     asked = padded(values)
     assert len(asked) == size
     assert set(asked) == set(values)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 63, 64, 65, 200])
+def test_many_rows_are_added_whole_and_in_order(session: SqliteSession, count: int) -> None:
+    async def ask(session: SqliteSession) -> list[int]:
+        await session.execute("CREATE TABLE t (n INTEGER, s TEXT, UNIQUE (n))")
+        await session.execute_many(
+            "INSERT INTO t (n, s) VALUES (?, ?) ON CONFLICT (n) DO NOTHING", [(n, f"{n}") for n in range(count)]
+        )
+        rows = await session.fetch("SELECT n, s FROM t ORDER BY rowid")
+        assert all(str(n) == s for n, s in rows)
+        return [n for n, _ in rows]
+
+    assert drive(ask, session) == list(range(count))
+
+
+def test_only_inserts_of_plain_values_are_repeated() -> None:
+    assert repeated("INSERT INTO t VALUES (?, ?) ON CONFLICT DO NOTHING", 2) == (
+        "INSERT INTO t VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING"
+    )
+    assert repeated("INSERT INTO t VALUES (?, ? + 1)", 2) is None
+    assert repeated("UPDATE t SET a = ? WHERE b = ?", 2) is None
