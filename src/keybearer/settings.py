@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .core.errors import ConfigurationError
@@ -102,6 +102,9 @@ def load(overrides: Mapping[str, Any] | None = None, environment: Mapping[str, s
     return settings
 
 
+_KINDS: Final[dict[type, str]] = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
 def _convert(name: str, text: str, default: object) -> object:
     try:
         if isinstance(default, bool):
@@ -111,7 +114,7 @@ def _convert(name: str, text: str, default: object) -> object:
         if isinstance(default, int | float):
             return type(default)(text)
     except (KeyError, ValueError) as error:
-        raise ConfigurationError(f"{name} is {text!r}, which is not a {type(default).__name__}.") from error
+        raise ConfigurationError(f"{name} is {text!r}; write {_KINDS[type(default)]}.") from error
     return text
 
 
@@ -120,6 +123,11 @@ def _check(settings: Settings) -> None:
         _ = settings.proxies
     except ValueError as error:
         raise ConfigurationError(f"KEYBEARER_TRUSTED_PROXIES: {error}; use networks such as 10.0.0.0/8.") from error
+    try:
+        urlsplit(settings.database_url)
+    except ValueError as error:
+        # The text may hold a password, and so may what the parser says about it.
+        raise ConfigurationError("--database is not a URL; write postgresql://user@host/name.") from error
     scheme = settings.database_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql", "postgres"):
         raise ConfigurationError(f"--database must begin with sqlite:/// or postgresql://, not {scheme!r}.")

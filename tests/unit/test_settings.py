@@ -42,6 +42,7 @@ def test_lists_are_separated_by_commas_and_may_be_empty() -> None:
         ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("TRUSTED_PROXIES", "everyone"),
         ("DATABASE", "mysql://localhost/x"),
+        ("DATABASE", "postgresql://[half"),
         ("ISSUER", "id.example"),
         ("ISSUER", "https://id.example/?a=b"),
         ("ACCESS_LOG", "perhaps"),
@@ -52,6 +53,19 @@ def test_what_is_wrong_is_named(variable: str, text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load({}, {f"KEYBEARER_{variable}": text})
     assert variable.lower() in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "what"),
+    [
+        ("PORT", "http", "write a whole number"),
+        ("VIEW_LIFETIME", "soon", "write a number"),
+        ("ACCESS_LOG", "perhaps", "write true or false"),
+    ],
+)
+def test_what_to_write_is_said_in_plain_words(variable: str, text: str, what: str) -> None:
+    with pytest.raises(ConfigurationError, match=what):
+        load({}, {f"KEYBEARER_{variable}": text})
 
 
 def test_settings_cannot_be_changed() -> None:

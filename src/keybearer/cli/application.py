@@ -30,12 +30,14 @@ def application() -> typer.Typer:
     app.callback()(_keybearer)
     server.register(app)
     credential.add_verify(keys.app)
+    credential.add_refund(keys.app)
     for group in (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities):
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)
     credential.add_own(app)
     credential.add_verify(app)
+    credential.add_refund(app)
     app.command()(completion)
     return app
 

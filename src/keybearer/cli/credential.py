@@ -1,4 +1,4 @@
-"""``keybearer verify`` and ``whoami``: what one credential opens."""
+"""``keybearer verify``, ``refund`` and ``whoami``: what one credential opens, and what that took."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import typer
 
 from ..client import calls
 from ..core.records import CredentialKind
-from ..wire.verify import VerifyResponse, Whoami
+from ..wire.verify import RefundResponse, VerifyResponse, Whoami
 from . import output, values
 from .options import Texts
-from .records import limit_lines
+from .records import RecordId, limit_lines
 from .session import FAILED, WRONG_USAGE, Session, Yes, client_command, read_secret
 
 
@@ -22,7 +22,15 @@ def add_verify(app: typer.Typer) -> None:
     def verify(
         session: Session,
         api: Annotated[str | None, typer.Option("--api", help="At this API (id or identifier).")] = None,
-        permission: Annotated[Texts, typer.Option("--permission", "-p", help="With this permission.")] = None,
+        permission: Annotated[
+            Texts,
+            typer.Option(
+                "--permission",
+                "-p",
+                metavar="NAME",
+                help="With this permission; several are all needed. Or an expression: 'a:read and (b:read or b:go)'.",
+            ),
+        ] = None,
         accept: Annotated[list[CredentialKind] | None, typer.Option("--accept", help="Only this kind of key.")] = None,
         limit: Annotated[
             Texts, typer.Option("--limit", metavar="NAME[=COST]", help="Take from this limit too.")
@@ -32,6 +40,12 @@ def add_verify(app: typer.Typer) -> None:
         client_ip: Annotated[str | None, typer.Option(help="From this address.")] = None,
         origin: Annotated[str | None, typer.Option(help="From this web origin.")] = None,
         referrer: Annotated[str | None, typer.Option(help="From this page.")] = None,
+        android: Annotated[
+            str | None, typer.Option("--android", metavar="PACKAGE=SHA256", help="From this Android app.")
+        ] = None,
+        ios: Annotated[
+            str | None, typer.Option("--ios", metavar="BUNDLE", help="From the iOS app with this bundle id.")
+        ] = None,
         method: Annotated[str | None, typer.Option(help="With this HTTP method.")] = None,
         target: Annotated[str | None, typer.Option("--target", metavar="URL", help="For this URL or path.")] = None,
         request_id: Annotated[str | None, typer.Option(help="Charge this request once.")] = None,
@@ -47,7 +61,7 @@ def add_verify(app: typer.Typer) -> None:
         call = calls.verify(
             credential,
             api=api,
-            permissions=permission,
+            permissions=wanted_permissions(permission),
             accept=accept or None,
             limits=dict(values.each("--limit", limit, values.named_cost)),
             cost=cost,
@@ -55,12 +69,49 @@ def add_verify(app: typer.Typer) -> None:
             client_ip=client_ip,
             origin=origin,
             referrer=referrer,
+            android_app=values.maybe("--android", android, values.android_app),
+            ios_bundle_id=ios,
             method=method and method.upper(),
             url=target,
             request_id=request_id,
             tags=tag or (),
         )
         if not session.show(call, lambda answer: show_verdict(session, answer)).valid:
+            raise typer.Exit(FAILED)
+
+
+def wanted_permissions(texts: Texts) -> list[str] | str | None:
+    """Return permissions that are all needed or, where one text holds more than a name, an expression."""
+    if texts and any(" " in text.strip() or "(" in text for text in texts):
+        if len(texts) > 1:
+            raise typer.BadParameter(
+                "an expression stands alone; join it with 'and' to the others", param_hint="--permission"
+            )
+        return texts[0]
+    return texts
+
+
+def add_refund(app: typer.Typer) -> None:
+    """Add the command; it stands alone and under ``keys``."""
+
+    @client_command(app, "refund")
+    def refund(
+        session: Session,
+        id: RecordId,  # noqa: A002
+        request_id: Annotated[str, typer.Option(help="The --request-id that the verify was asked with.")],
+    ) -> None:
+        """Give back what one verify took from limits, quotas and credits, because it was not used; once, within a day.
+
+        Says whether anything was given back now; exit code 1 when not.
+        """
+
+        def render(answer: RefundResponse) -> None:
+            if answer.refunded:
+                session.out.line("given back")
+            else:
+                session.out.note("Nothing was given back: no such charge is known, or it was given back before.")
+
+        if not session.show(calls.refund(id, request_id), render).refunded:
             raise typer.Exit(FAILED)
 
 

@@ -36,7 +36,9 @@ def add_usage(app: typer.Typer) -> None:
         key: Annotated[
             str | None, typer.Option("--for-key", metavar="ID", help="Only of the key with this id.")
         ] = None,
-        api: Annotated[str | None, typer.Option("--api", metavar="ID", help="Only at the API with this id.")] = None,
+        api: Annotated[
+            str | None, typer.Option("--api", metavar="API", help="Only at this API (id or identifier).")
+        ] = None,
         code: Annotated[str | None, typer.Option(help="Only with this outcome, as VALID or RATE_LIMITED.")] = None,
         source: Annotated[str | None, typer.Option(help="Only from this address.")] = None,
         tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
@@ -98,9 +100,17 @@ def show_usage(session: Session, report: UsageReport) -> None:
         rows.append([*row, f"{view.count}", bar(view.count, most, BAR_WIDTH if roomy else BAR_WIDTH // 4)])
     if rows:
         session.out.table([*columns, "count", ""], rows, flexible=("project", "key", "api", "source", "tag"))
-    session.out.note(f"{report.total} in all since {report.start:%Y-%m-%d %H:%M} UTC.")
+    session.out.note(f"{report.total} in all since {report.start:%Y-%m-%d %H:%M} UTC.{_uncounted(report)}")
     if report.truncated:
         session.out.note("There are more groups than these: --max N.")
+
+
+def _uncounted(report: UsageReport) -> str:
+    if "source" in report.group_by:
+        return " Requests whose client_ip was not told are not among them."
+    if "tag" in report.group_by:
+        return " Requests without a tag are not among them."
+    return ""
 
 
 def _time_columns(roomy: bool) -> list[str]:

@@ -16,7 +16,7 @@ from .session import All, Max, Session, Yes, client_command
 app = group("projects", "Projects: the calling applications and sites.")
 
 Brand = Annotated[str | None, typer.Option("--brand", help="Stands in place of kb in its keys.")]
-Apis = Annotated[Texts, typer.Option("--api", help="Id of an API that it may call.")]
+Apis = Annotated[Texts, typer.Option("--api", metavar="API", help="An API that it may call (id or identifier).")]
 Plan = Annotated[str | None, typer.Option("--plan", help="Id of its plan.")]
 ApiArgument = Annotated[str, typer.Argument(metavar="API", help="Id or identifier of the API.")]
 

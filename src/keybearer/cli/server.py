@@ -26,14 +26,19 @@ Database = Annotated[
     typer.Option(help="postgresql://… or sqlite:///path; default: in the data directory.", envvar="KEYBEARER_DATABASE"),
 ]
 Issuer = Annotated[str | None, typer.Option(help="Public URL of this authority.", envvar="KEYBEARER_ISSUER")]
-Workers = Annotated[int | None, typer.Option(help="Processes that answer.", envvar="KEYBEARER_WORKERS")]
+Workers = Annotated[int | None, typer.Option(help="Processes that answer, 1 to 64.", envvar="KEYBEARER_WORKERS")]
 LogFormat = Annotated[str | None, typer.Option(help="json, text or auto.", envvar="KEYBEARER_LOG_FORMAT")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", envvar="KEYBEARER_LOG_LEVEL")]
 
 
 def application() -> typer.Typer:
     """Return an application of the server's commands only."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     register(app)
     app.callback()(_nothing)
     return app
@@ -63,7 +68,8 @@ def plain_errors() -> Iterator[None]:
     except (ConfigurationError, InvalidInput) as error:
         _fail(str(error), 2)
     except KeybearerError as error:
-        _fail(str(error), 1)
+        # Who starts the server is its operator, and may know what the public may not.
+        _fail(f"{error} ({error.detail})" if error.detail else str(error), 1)
     except BrokenPipeError:
         raise  # nobody reads any more
     except OSError as error:

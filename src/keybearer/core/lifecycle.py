@@ -61,7 +61,7 @@ def change(record: R, wanted: Change, now: Instant) -> R:
     """
     target = TRANSITIONS[record.state].get(wanted)
     if target is None or (wanted is Change.REVOKE and not isinstance(record, ApiKey)):
-        raise Conflict(f"A record that is {record.state} cannot be changed by {wanted.value!r}.")
+        raise Conflict(_why_not(record, wanted))
     if target == record.state:
         return record
     if target == RESTORED:
@@ -74,6 +74,16 @@ def change(record: R, wanted: Change, now: Instant) -> R:
     if target is State.REVOKED:
         return touch(record, now, state=State.REVOKED, revoked_at=now)
     return touch(record, now, state=State(target))
+
+
+def _why_not(record: Record, wanted: Change) -> str:
+    if wanted is Change.UNDELETE:
+        return "This record is not deleted, so there is nothing to bring back."
+    if record.state is State.DELETED:
+        return "This record was deleted; undelete it before changing it."
+    if record.state is State.REVOKED:
+        return "This key was revoked for good; create another one."
+    return "Only keys can be revoked; disable or delete this record instead."
 
 
 def touch(record: R, now: Instant, **changes: Any) -> R:

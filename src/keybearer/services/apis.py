@@ -57,7 +57,11 @@ async def create(authority: Authority, caller: Caller, body: CreateApi) -> ApiVi
     async def work(uow: UnitOfWork) -> ApiView:
         if api.default_plan_id is not None:
             await require_plan(uow, api.default_plan_id, "default_plan_id")
-        await uow.insert(api)
+        try:
+            await uow.insert(api)
+        except Conflict:
+            taken = f"There already is an API with the identifier {shown(api.identifier)}."
+            raise Conflict(f"{taken} A deleted one keeps it until it is gone for good.") from None
         Deed(uow, caller, now).note("api.create", api.id, details={"identifier": api.identifier})
         return view(api)
 

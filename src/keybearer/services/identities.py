@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from ..core.credential import new_id
-from ..core.errors import NotFound
+from ..core.errors import Conflict, NotFound
 from ..core.lifecycle import Change, touch
 from ..core.records import IDENTITY_ID, Identity, Project, State
 from ..ports import CreditBalance, UnitOfWork
@@ -19,7 +19,7 @@ from .limits import check_names, credits_view, limit_specs, quota_specs, to_limi
 from .paging import Page, PageQuery, read_page
 from .problems import Problems
 from .standing import change_state, require_live
-from .text import check_metadata, check_text
+from .text import check_metadata, check_text, shown
 from .views import record_fields
 
 READ: Final = "keybearer:identities.read"
@@ -52,7 +52,11 @@ async def create(authority: Authority, caller: Caller, body: CreateIdentity) -> 
     problems.settle()
 
     async def work(uow: UnitOfWork) -> IdentityView:
-        await uow.insert(identity)
+        try:
+            await uow.insert(identity)
+        except Conflict:
+            taken = f"The project already has an identity with the external_id {shown(identity.external_id)}."
+            raise Conflict(f"{taken} A deleted one keeps it until it is gone for good.") from None
         balance = None
         if body.credits is not None:
             balance = await accounts.write(uow, identity, None, body.credits, now)

@@ -79,7 +79,7 @@ async def revoke_one(authority: Authority, caller: Caller, key_id: str, number: 
         now = authority.clock.now()
         chosen = next((version for version in key.versions if version.number == number), None)
         if chosen is None:
-            raise NotFound("version", str(number))
+            raise NotFound("secret of this key with the number", str(number))
         if chosen.revoked_at is not None:
             return key_view(key, now, beside)
         if not any(version.number != number and version_state(version, now) in _LIVE for version in key.versions):

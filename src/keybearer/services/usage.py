@@ -6,21 +6,23 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
-from ..core.errors import NotFound
+from ..core.errors import Code, NotFound
 from ..core.instant import DAY, HOUR, MINUTE, SECOND, Instant
+from ..core.records import API_ID
 from ..ports import UsageQuery
 from ..wire.base import moment, to_instant
 from ..wire.listing import UsageReport, UsageView
 from .authority import Authority, Caller
 from .problems import Problems
 from .text import shown
+from .views import find_api
 
 READ: Final = "keybearer:usage.read"
 BUCKETS: Final = ("minute", "hour", "day")
 FILTERS: Final = ("project_id", "key_id", "api_id", "code", "source", "tag")
 MAX_GROUPS: Final = 10_000
 MAX_RANGE: Final = 3660 * DAY
-_RELATIVE: Final = re.compile(r"-(\d{1,6})([smhdw])", re.ASCII)
+_RELATIVE: Final = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _UNITS: Final = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
@@ -43,6 +45,8 @@ async def report(
     problems = Problems()
     begins, ends = _instant(problems, "start", start, now), _instant(problems, "end", end, now)
     _check_groups(problems, group_by, wanted)
+    if wanted.get("code", Code.VALID) not in list(Code):
+        problems.add("code", f"{shown(wanted['code'])} is not a code; write one of {', '.join(Code)}")
     if not 1 <= limit <= MAX_GROUPS:
         problems.add("limit", f"must lie between 1 and {MAX_GROUPS}")
     if begins >= ends:
@@ -50,6 +54,8 @@ async def report(
     elif ends - begins > MAX_RANGE:
         problems.add("start", "ten years at most can be asked for at once")
     problems.settle()
+    if not wanted.get("api_id", API_ID).startswith(API_ID):
+        wanted["api_id"] = (await find_api(authority.store, wanted["api_id"])).id
     rows = await authority.store.usage(UsageQuery(begins, ends, group_by, wanted, limit + 1))
     groups = [_group(row) for row in rows[:limit]]
     return UsageReport(

@@ -51,7 +51,8 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter("end", "RFC 3339, `now`, or such as `-1h`."),
             Parameter("group_by", "A comma-separated list of minute, hour or day, project_id, key_id, api_id, code, "
                       "and source or tag."),
-            *(Parameter(name, f"Only where {name} is this.") for name in usage.FILTERS),
+            *(Parameter(name, f"Only where {name} is this{' (or the identifier of the API)' * (name == 'api_id')}.")
+              for name in usage.FILTERS),
             Parameter("limit", "How many groups at most, 1 to 10,000; 1,000 without it.", "integer"),
         ),
     ),

@@ -164,6 +164,38 @@ def test_verify_reads_the_credential_from_stdin(run: Callable[..., Any]) -> None
         assert "presented" not in result.stdout + result.stderr
 
 
+def test_verify_can_speak_for_an_app_and_ask_for_an_expression(run: Callable[..., Any]) -> None:
+    options = ["--android", "com.a=" + "ab" * 32, "--ios", "com.a", "-p", "a:read or (a:write and a:list)"]
+    result = run("verify", *options, answers=[YES], stdin="presented\n")
+    assert result.exit_code == 0, result.stderr
+    assert result.recorder.body == {
+        "credential": "presented",
+        "permissions": "a:read or (a:write and a:list)",
+        "android_app": {"package": "com.a", "certificate_sha256": "ab" * 32},
+        "ios_bundle_id": "com.a",
+    }
+    result = run("verify", "-p", "a:read or a:write", "-p", "a:list", stdin="presented\n")
+    assert result.exit_code == 2
+    assert "join it with 'and'" in result.stderr
+
+
+def test_refund_says_whether_anything_was_given_back(run: Callable[..., Any]) -> None:
+    for command in (["refund"], ["keys", "refund"]):
+        result = run(*command, "key_1", "--request-id", "order-7", answers=[{"refunded": True}])
+        assert (result.exit_code, result.stdout) == (0, "given back\n")
+        assert result.recorder.body == {"key_id": "key_1", "request_id": "order-7"}
+    result = run("refund", "key_1", "--request-id", "order-7", answers=[{"refunded": False}])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Nothing was given back" in result.stderr
+
+
+@pytest.mark.parametrize("facet", ["source", "tag"])
+def test_usage_by_what_not_every_request_has_says_so(run: Callable[..., Any], facet: str) -> None:
+    answer = {**answers.USAGE, "group_by": [facet], "groups": [], "total": 0}
+    assert "are not among them" in run("usage", "--by", facet, answers=[answer]).stderr
+    assert "are not among them" not in run("usage", answers=[answers.USAGE]).stderr
+
+
 def test_verify_of_a_refused_credential_exits_with_1(run: Callable[..., Any]) -> None:
     no = {"valid": False, "code": "INSUFFICIENT_PERMISSIONS", "missing": ["a:write"]}
     result = run("verify", answers=[no], stdin="presented\n")

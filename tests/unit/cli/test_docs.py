@@ -24,6 +24,7 @@ ROUTES = [
     (r"/v1/plans", answers.PLAN),
     (r"/v1/identities", answers.IDENTITY),
     (r"/v1/verify", answers.YES),
+    (r"/v1/refund", {"refunded": True}),
     (r"/v1/whoami", answers.WHOAMI),
     (r"/v1/revoke-mine", {"id": "key_1", "revoked": True}),
     (r"/v1/usage", answers.USAGE),

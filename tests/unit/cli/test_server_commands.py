@@ -66,7 +66,15 @@ def test_serve_takes_flags_before_variables_before_defaults(app: SimpleNamespace
 
 
 @pytest.mark.parametrize(
-    "flags", ["--workers 65", "--database mysql://x", "--issuer nonsense", "--log-format xml", "--port x"]
+    "flags",
+    [
+        "--workers 65",
+        "--database mysql://x",
+        "--issuer nonsense",
+        "--log-format xml",
+        "--port x",
+        "--database postgresql://[x",
+    ],
 )
 def test_wrong_settings_are_one_clear_line(app: SimpleNamespace, flags: str) -> None:
     result = invoke("serve", *flags.split())
@@ -85,6 +93,21 @@ def test_errors_are_one_line(app: SimpleNamespace, error: Exception, code: int) 
     for command in (["serve"], ["init", "--admin-email", "a@example.com"]):
         result = invoke(*command)
         assert (result.exit_code, result.stderr, result.stdout) == (code, f"keybearer: {error}\n", "")
+
+
+def test_the_operator_learns_what_the_public_may_not(app: SimpleNamespace) -> None:
+    app.error = Unavailable("The database cannot answer.", detail="ConnectionRefusedError: 127.0.0.1:5432")
+    assert "127.0.0.1:5432" in invoke("serve").stderr
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["init"], ["settings"], ["keys", "create"], ["audit", "verify"]])
+def test_help_has_a_short_name_everywhere(command: list[str]) -> None:
+    # ``serve`` and ``init`` start from an application of their own, which leaves the others unloaded.
+    apps = [application.application()] + [server.application()] * (command[:1] in (["serve"], ["init"]))
+    for app in apps:
+        result = CliRunner().invoke(app, [*command, "-h"])
+        assert result.exit_code == 0, result.stderr
+        assert "-h, --help" in result.stdout
 
 
 def test_init_prints_one_json_object(app: SimpleNamespace) -> None:

@@ -39,6 +39,19 @@ def test_every_cell_of_the_table(state: State, wanted: Change) -> None:
     assert after.state is (State.DISABLED if wanted is Change.UNDELETE else TRANSITIONS[state][wanted])
 
 
+@pytest.mark.parametrize(
+    ("state", "wanted", "text"),
+    [
+        (State.DELETED, Change.ENABLE, "undelete it"),
+        (State.REVOKED, Change.ENABLE, "create another one"),
+        (State.ENABLED, Change.UNDELETE, "not deleted"),
+    ],
+)
+def test_a_refused_change_says_what_helps(state: State, wanted: Change, text: str) -> None:
+    with pytest.raises(Conflict, match=text):
+        change(key(state=state), wanted, LATER)
+
+
 def test_a_revoked_key_stays_revoked_whatever_is_tried() -> None:
     revoked = change(key(), Change.REVOKE, NOW)
     for wanted in (Change.ENABLE, Change.DISABLE, Change.UNDELETE):

@@ -91,7 +91,7 @@ async def test_names_that_end_in_reading_are_read_only(world: Embedded) -> None:
 
 async def test_an_identifier_is_taken_once(world: Embedded) -> None:
     await apis.create(world.authority, world.root, CreateApi("urn:x", "X"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="identifier 'urn:x'"):
         await apis.create(world.authority, world.root, CreateApi("urn:x", "X"))
     assert (await apis.get(world.authority, world.root, "urn:x")).name == "X"
     with pytest.raises(NotFound):
@@ -129,7 +129,7 @@ async def test_identities_belong_to_one_project(world: Embedded) -> None:
     one = await projects.create(world.authority, world.root, CreateProject(name="1"))
     two = await projects.create(world.authority, world.root, CreateProject(name="2"))
     identity = await identities.create(world.authority, world.root, CreateIdentity(one.id, "u1"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="external_id 'u1'"):
         await identities.create(world.authority, world.root, CreateIdentity(one.id, "u1"))
     await identities.create(world.authority, world.root, CreateIdentity(two.id, "u1"))
     body = CreateKey(project_id=two.id, name="k", identity_id=identity.id)
@@ -167,6 +167,8 @@ async def test_the_chain_is_verified_and_a_cut_or_rewritten_log_is_noticed(world
         ({"group_by": ("source", "minute")}, "group_by"),
         ({"group_by": ("source", "tag")}, "group_by"),
         ({"limit": 0}, "limit"),
+        ({"filters": {"code": "VALIDD"}}, "code"),
+        ({"start": "-631152000s"}, "start"),
         ({"start": "-9999w"}, "start"),
     ],
 )
@@ -187,6 +189,18 @@ async def test_usage_is_counted_and_grouped(world: Embedded) -> None:
     assert counts["VALID"] >= 1
     assert counts["MALFORMED"] == 1
     assert report.total == sum(counts.values())
+
+
+async def test_usage_of_an_api_is_found_by_its_identifier_too(world: Embedded) -> None:
+    identifier = (await world.store.get(Api, world.authority.own_api_id)).identifier
+    await world.verify(world.root_key)
+    await world.verify(world.root_key, api=identifier)
+    await world.recorder.flush()
+    for name in (identifier, world.authority.own_api_id):
+        report = await usage.report(world.authority, world.root, end="2027-01-16T00:00:00Z", filters={"api_id": name})
+        assert report.total == 3
+    with pytest.raises(NotFound):
+        await usage.report(world.authority, world.root, filters={"api_id": "urn:nobody"})
 
 
 async def test_what_was_deleted_is_forgotten_after_thirty_days(world: Embedded) -> None:
