@@ -68,9 +68,9 @@ class Verifier:
                 if type(unverified) is UnverifiedKey:
                     claimed = unverified.key_id
                     record = self._records.find_now(claimed)
+                    version = self._match(record, text) if record else None
                 else:
-                    record = self._records.find_foreign_now(self._foreign_lookups(text))
-                version = self._match(record, text) if record else None
+                    record, version = self._find_foreign_now(text)
                 self._remember(fingerprint, record, version)
             principal = decide(record, version, requirement, now) if record else self._nobody()
             budget = budget_of(principal.record, requirement, self._records)
@@ -98,10 +98,10 @@ class Verifier:
             if type(unverified) is UnverifiedKey:
                 claimed = unverified.key_id
                 record = await self._records.find(claimed)
+                version = await self._match_slowly(record, text) if record else None
             else:
                 await self._records.refresh()
-                record = await self._records.find_foreign(self._foreign_lookups(text))
-            version = await self._match_slowly(record, text) if record else None
+                record, version = await self._find_foreign(text)
             principal = decide(record, version, requirement, now) if record else self._nobody()
             budget = budget_of(principal.record, requirement, self._records)
             verified = await self._take(principal, budget, requirement, now)
@@ -124,10 +124,10 @@ class Verifier:
             if type(unverified) is UnverifiedKey:
                 claimed = unverified.key_id
                 record = await self._records.find(claimed)
+                version = await self._match_slowly(record, text) if record else None
             else:
                 await self._records.refresh()
-                record = await self._records.find_foreign(self._foreign_lookups(text))
-            version = await self._match_slowly(record, text) if record else None
+                record, version = await self._find_foreign(text)
             if record is None or version is None or record.key.state is State.DELETED:
                 raise Rejected(Code.NOT_FOUND)
         except Rejected as rejection:
@@ -160,6 +160,25 @@ class Verifier:
         if not schemes:
             raise Rejected(Code.MALFORMED, "This is not a credential of a known format.")
         return foreign.lookups(text, schemes, self._engines.keyring)
+
+    def _find_foreign_now(self, text: str) -> tuple[KeyRecord | None, SecretVersion | None]:
+        """Return the imported key that the text is a secret of. Several may begin like it: each has its turn."""
+        record, lookups = None, self._foreign_lookups(text)
+        while lookups and (found := self._records.find_foreign_now(lookups)) is not None:
+            record, version = found, self._match(found, text)
+            if version is not None:
+                return record, version
+            lookups = _behind(lookups, found)
+        return record, None
+
+    async def _find_foreign(self, text: str) -> tuple[KeyRecord | None, SecretVersion | None]:
+        record, lookups = None, self._foreign_lookups(text)
+        while lookups and (found := await self._records.find_foreign(lookups)) is not None:
+            record, version = found, await self._match_slowly(found, text)
+            if version is not None:
+                return record, version
+            lookups = _behind(lookups, found)
+        return record, None
 
     def _nobody(self) -> Principal:
         raise Rejected(Code.NOT_FOUND)
@@ -220,6 +239,12 @@ class Verifier:
         if requirement.client_ip is not None and rejection.code in (Code.MALFORMED, Code.NOT_FOUND):
             self._engines.throttle.failed(requirement.client_ip)
         self._observer.rejected(rejection, claimed, requirement, now)
+
+
+def _behind(lookups: tuple[str, ...], found: KeyRecord) -> tuple[str, ...]:
+    """Return the lookups behind the one that this key was found by."""
+    lookup = found.key.foreign_lookup
+    return lookups[lookups.index(lookup) + 1 :] if lookup in lookups else ()
 
 
 def _rate_limited(principal: Principal, states: tuple[LimitState, ...], retry_in: int) -> Rejected:

@@ -86,14 +86,18 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(*, clock: Any = None, **settings: Any) -> AsyncIterator[Embedded]:
-    """An initialised authority; ``clock`` is one that stands still unless another is given."""
+async def embedded(*, clock: Any = None, make_store: Any = None, **settings: Any) -> AsyncIterator[Embedded]:
+    """An initialised authority; ``clock`` is one that stands still unless another is given.
+
+    ``make_store(audit_key, clock)`` makes another engine than the memory; it is opened and closed here.
+    """
     keyring = FileKeyring(new_document(), "test")
     clock = clock or TestClock()
-    store = MemoryStore(keyring.derived("audit"), clock=clock)
+    store = (make_store or MemoryStore)(keyring.derived("audit"), clock=clock)
     doorbell = LocalDoorbell()
     store.on_commit = doorbell.ring
-    records = CachedRecords(store, store, doorbell=doorbell)
+    await store.open()
+    records = CachedRecords(store, store if hasattr(store, "find_now") else None, doorbell=doorbell)
     options = Settings(**{"trusted_proxies": (), "sweep_interval": 0.01, **settings})
     own = {"own_project_id": bootstrap.OWN_PROJECT_ID, "own_api_id": bootstrap.OWN_API_ID}
     authority = Authority(options, store, records, keyring, clock, **own)
@@ -127,3 +131,5 @@ async def embedded(*, clock: Any = None, **settings: Any) -> AsyncIterator[Embed
         yield Embedded(authority, verifier, recorder, clock, web, issued.credential)
     finally:
         await records.stop()
+        if make_store is not None:
+            await store.close()

@@ -53,13 +53,21 @@ def native_lookup(pepper_id: str, digest: bytes) -> tuple[str, str]:
 
 
 def lookups(text: str, schemes: Iterable[str], keyring: Keyring) -> tuple[str, ...]:
-    """Return every lookup under which this text might be stored, one per scheme in use."""
+    """Return every lookup under which this text might be stored, one per scheme in use.
+
+    Those that only the whole key has come first, so that no key which merely begins like it stands in its way.
+    """
     found = []
-    for scheme in schemes:
+    for scheme in sorted(schemes, key=_vagueness):
         lookup = _lookup(text, scheme, keyring)
         if lookup is not None:
             found.append(lookup)
     return tuple(found)
+
+
+def _vagueness(scheme: str) -> tuple[int, int, str]:
+    kind, _, parameter = scheme.partition(":")
+    return (2, -int(parameter), scheme) if kind == "start" else (1 if kind == "seam" else 0, 0, scheme)
 
 
 def _lookup(text: str, scheme: str, keyring: Keyring) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -122,7 +123,9 @@ class CachedRecords:
             record = self._cache.get(lookup)
             if record is not None:
                 return record
-        if all(self._is_known_missing(lookup) for lookup in lookups):
+            if not self._is_known_missing(lookup):
+                break  # the store may have it, and then it comes before those behind
+        else:
             return None
         if self._immediate is None:
             raise NotReady
@@ -279,6 +282,9 @@ class CachedRecords:
                 self._note_missing(lookup)
         elif record.key.foreign_lookup is not None and self._may_keep(record):
             self._cache.put(record.key.foreign_lookup, record)
+            # The store prefers the first, so it has none of those before.
+            for lookup in itertools.takewhile(record.key.foreign_lookup.__ne__, lookups):
+                self._note_missing(lookup)
         return record
 
     def _may_keep(self, record: KeyRecord) -> bool:

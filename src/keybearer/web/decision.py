@@ -134,9 +134,11 @@ def _address(text: str) -> IPv4Address | IPv6Address:
     try:
         if "%" in text:
             raise ValueError("a zone means nothing on another machine")
-        return ip_address(text)
+        address = ip_address(text)
     except ValueError as error:
         raise InvalidInput.of("client_ip", "this is not an IPv4 or IPv6 address") from error
+    # All of IPv4 lies in one /64 of IPv6: written that way, every client would be slowed down for one of them.
+    return address if address.version == 4 else address.ipv4_mapped or address
 
 
 def path_of(url: str) -> str:

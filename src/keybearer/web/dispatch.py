@@ -11,6 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ..core.errors import Conflict, InvalidInput
+from ..core.own_api import ADMIN
+from ..core.permissions import parse
 from ..core.records import CredentialKind
 from ..core.requirement import Requirement
 from ..ports import NotReady
@@ -92,8 +94,10 @@ class Dispatcher:
 
         return serve
 
-    async def caller_of(self, request: Request) -> Caller:
-        """Return who calls; raises ``Rejected`` unless a good key of Keybearer's own API was sent."""
+    async def caller_of(self, request: Request, permission: str = "") -> Caller:
+        """Return who calls; raises ``Rejected`` unless a good key of Keybearer's own API was sent, and one that holds
+        ``permission``: what is refused here is counted and audited like every refused credential.
+        """
         source = self.proxies.client_address(request.client.host if request.client else None, request.scope["headers"])
         await self.authority.records.refresh()
         try:
@@ -104,6 +108,7 @@ class Dispatcher:
         requirement = Requirement(
             accept=_ACCEPT,
             api=own,
+            demand=parse(f"{permission} or {ADMIN}") if permission else None,
             client_ip=source,
             origin=request.headers.get("origin"),
             referrer=request.headers.get("referer"),
@@ -124,10 +129,8 @@ class Dispatcher:
     async def _serve(
         self, operation: Operation, decoder: msgspec.json.Decoder[Any] | None, request: Request, request_id: str
     ) -> Response:
-        caller = await self.caller_of(request)
-        if operation.permission:
-            # Before the body is looked at, and before an answer is given again to a caller who may no longer ask.
-            caller.need(operation.permission)
+        # Before the body is looked at, and before an answer is given again to a caller who may no longer ask.
+        caller = await self.caller_of(request, operation.permission)
         query = _query_of(operation, request.scope["query_string"])
         body = await body_of(request, self.authority.settings.max_body)
         decoded = None

@@ -31,7 +31,7 @@ class ImportEndpoint:
         request_id = request_id_of(request)
         authority = self._dispatcher.authority
         try:
-            caller = await self._dispatcher.caller_of(request)
+            caller = await self._dispatcher.caller_of(request, imports.IMPORT)
             imports.require_import(caller)
             media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if media_type not in _MEDIA_TYPES:

@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import bcrypt
+import msgspec
 import pytest
 
 from keybearer.core.errors import Code, InvalidInput, Rejected
@@ -19,6 +20,7 @@ from keybearer.wire.keys import CreateKey, ImportReport, RevokeKey, RotateKey, U
 from keybearer.wire.limits import CreditsSpec, QuotaSpec, RateLimitSpec, RefillSpec
 from keybearer.wire.records import CreatePlan, CreateProject, UpdatePlan, UpdateProject
 from tests.support.embedded import Embedded
+from tests.support.requests import Scene
 
 pytestmark = pytest.mark.anyio
 
@@ -236,3 +238,32 @@ async def test_identify_knows_a_secret_whatever_the_state_of_its_key(world: Embe
     assert (record.key.id, version.number) == (key_id, 1)
     with pytest.raises(Rejected):
         await world.verifier.identify(text[:-1] + ("a" if text[-1] != "a" else "b"), ANYTHING)
+
+
+async def test_a_key_that_begins_like_another_does_not_stand_in_its_way(world: Embedded) -> None:
+    """Salted hashes are found by how a key begins; whoever imports one must not shut out the keys of others."""
+    scene = await Scene.of(world, 1)
+    mine, theirs = "legacy-key-mine", "legacy-key-theirs"
+    salted = hashlib.pbkdf2_hmac("sha256", theirs.encode(), b"salt", 1, 32).hex()
+    secret = {"scheme": "pbkdf2-sha256", "salt": "c2FsdA==", "iterations": 1}
+    other = {"scheme": "seam", "value": hashlib.sha256(b"x" * 8).hexdigest(), "short_token": "abcd"}
+    lines = [
+        {**secret, "value": "00" * 32, "start": "legacy-key"},
+        {**secret, "value": "11" * 32, "start": "legacy-key-th"},
+        {**secret, "value": salted, "start": "legacy-k"},
+        {"scheme": "sha256", "value": hashlib.sha256(mine.encode()).hexdigest()},
+        other,
+    ]
+    async with world.http() as http:
+        content = b"\n".join(
+            msgspec.json.encode({"project_id": scene.project, "name": f"k{number}", "secret": one})
+            for number, one in enumerate(lines)
+        )
+        answer = await http.post("/v1/keys/import", content=content, headers={"content-type": "application/x-ndjson"})
+        assert msgspec.json.decode(answer.content.splitlines()[-1])["imported"] == len(lines)
+    for _ in range(2):  # from the store, then from the cache
+        assert (await world.verify(mine))["credential"]["name"] == "k3"
+        assert (await world.verify(theirs))["credential"]["name"] == "k2"
+        assert (await world.verify("legacy-key-nobodys"))["code"] == "NOT_FOUND"
+        async with world.http(theirs) as http:
+            assert (await http.get("/v1/whoami")).json()["name"] == "k2"
