@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
 LOCK_TIMEOUT_S: Final = 5.0
-CHECKPOINT_WHEN_IDLE: Final = 2_000
+CHECKPOINT_WHEN_IDLE: Final = 8_000
 """After so many changed rows, the log is copied into the database as soon as nobody waits…"""
 CHECKPOINT_ALWAYS: Final = 30_000
 """…and after so many in any case, after the batch was answered. Bounds the write-ahead log to tens of megabytes."""
@@ -61,7 +61,8 @@ class GroupCommit:
         self._path = path
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._arrived: list[Waiting] = []
+        self._queue: SimpleQueue[list[Waiting] | None] = SimpleQueue()
         self._waiting = 0
         self._stopping = False
         self._connection: sqlite3.Connection | None = self._connect()
@@ -78,17 +79,26 @@ class GroupCommit:
             raise Unavailable("Too many writes are waiting.")
         future: asyncio.Future[T] = self._loop.create_future()
         self._waiting += 1
-        self._queue.put(Waiting(ask, future))
+        if not self._arrived:
+            # Works that arrive in the same round of the loop go together: one wake-up, and no batch of one before.
+            self._loop.call_soon(self._hand_over)
+        self._arrived.append(Waiting(ask, future))
         return await future
 
     async def stop(self) -> None:
         """Finish what was accepted and end the thread."""
         if not self._stopping:
             self._stopping = True
+            self._hand_over()
             self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
     # The event loop's side
+
+    def _hand_over(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for first in range(0, len(arrived), MAX_BATCH):
+            self._queue.put(arrived[first : first + MAX_BATCH])
 
     def _settle(self, outcomes: list[Outcome]) -> None:
         self._waiting -= len(outcomes)
@@ -106,14 +116,14 @@ class GroupCommit:
         stopped = False
         while not stopped:
             batch: list[Waiting] = []
-            work = self._queue.get()
+            arrived = self._queue.get()
             with contextlib.suppress(Empty):
-                while work is not None:
-                    batch.append(work)
-                    if len(batch) == MAX_BATCH:
+                while arrived is not None:
+                    batch += arrived
+                    if len(batch) >= MAX_BATCH:
                         break
-                    work = self._queue.get_nowait()
-            stopped = work is None
+                    arrived = self._queue.get_nowait()
+            stopped = arrived is None
             if batch:
                 self._answer(self._commit(batch))
                 self._checkpoint_when_due()

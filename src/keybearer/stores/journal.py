@@ -7,6 +7,7 @@ which append nothing never wait for each other here. Works that share a transact
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from ..core.errors import InvalidInput
 from ..core.instant import Instant
 from ..ports import Event
 from .session import Happening, Ready, Row, Session
-from .storable import encode_json
+from .storable import encode_json, require_storable
 
 READ_HEAD: Final = "SELECT head FROM heads"
 READ_EVENTS: Final = "SELECT seq, at, type, subject FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
@@ -51,7 +52,10 @@ async def append(
     """Append events (type, subject) and audit drafts at the end of a work."""
     if events or drafts:
         happenings = [Happening(now, event_type, subject) for event_type, subject in events]
-        await session.log(audit_key, happenings, [settled(draft) for draft in drafts])
+        audits = [settled(draft) for draft in drafts]
+        for row in chain(happenings, (ready.columns for ready in audits)):
+            require_storable(row)
+        await session.log(audit_key, happenings, audits)
 
 
 async def write(session: Session, audit_key: bytes, events: Sequence[Happening], audits: Sequence[Ready]) -> None:

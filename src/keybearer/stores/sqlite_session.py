@@ -130,8 +130,7 @@ class SqliteSession:
     async def execute_many(self, statement: str, rows: Iterable[Row]) -> None:
         """Execute a statement once per row."""
         rows = list(rows)
-        for row in rows:
-            require_storable(row)
+        require_storable(chain.from_iterable(rows))
         self._prepare(statement)
         try:
             self._add(statement, rows)

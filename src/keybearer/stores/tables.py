@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as made
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -33,6 +34,8 @@ class Table:
     decode: Callable[[str], Any]
     referrers: tuple[tuple[str, str], ...] = ()
 
+    read: Callable[[AnyRecord], tuple[Any, ...]] = made(init=False)
+    """Returns what stands in its own columns, but for ``retires_at`` at their end, which is computed."""
     get: str = made(init=False)
     """The statement that reads a body by id."""
     insert: str = made(init=False)
@@ -44,9 +47,16 @@ class Table:
         own = (*_COMMON, *self.columns, "body")
         marks, sets = ", ".join("?" * (len(own) + 1)), ", ".join(f"{column} = ?" for column in own)
         insert = f"INSERT INTO {self.name} (id, {', '.join(own)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+        object.__setattr__(self, "read", _reader(tuple(name for name in self.columns if name != "retires_at")))
         object.__setattr__(self, "get", f"SELECT body FROM {self.name} WHERE id = ?")  # noqa: S608
         object.__setattr__(self, "insert", insert)
         object.__setattr__(self, "update", f"UPDATE {self.name} SET {sets} WHERE id = ? AND revision = ?")  # noqa: S608
+
+
+def _reader(names: tuple[str, ...]) -> Callable[[AnyRecord], tuple[Any, ...]]:
+    """Return what reads these attributes; ``attrgetter`` alone would return a single one bare."""
+    read = attrgetter(*names)
+    return read if len(names) > 1 else lambda record: (read(record),)
 
 
 def retires_at(key: ApiKey) -> int | None:
@@ -124,10 +134,8 @@ def decode(kind: type[R], body: str) -> R:
 
 def own_values(table: Table, record: AnyRecord) -> tuple[Any, ...]:
     """Return what goes into the columns that only this table has."""
-    return tuple(
-        retires_at(record) if column == "retires_at" and isinstance(record, ApiKey) else getattr(record, column)
-        for column in table.columns
-    )
+    values = table.read(record)
+    return (*values, retires_at(record)) if isinstance(record, ApiKey) else values
 
 
 def check_query(kind: type[R], query: Query) -> Table:
