@@ -13,6 +13,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from keybearer import server
 from keybearer.settings import Settings
@@ -25,10 +26,13 @@ _REPLY = Reply(204, (), b"")
 
 
 class _Hot(hot_protocol(None)):  # type: ignore[misc]
-    """Says nothing to everything."""
+    """Says nothing to everything, having had it parsed."""
+
+    def data_received(self, data: bytes) -> None:
+        HttpToolsProtocol.data_received(self, data)
 
     def on_headers_complete(self) -> None:
-        self._edge = _nothing
+        self._edge = _NOTHING
         self._body = b""
 
     def on_body(self, body: bytes) -> None:
@@ -42,9 +46,18 @@ class _Hot(hot_protocol(None)):  # type: ignore[misc]
         self._idle_since = self.loop.time()
 
 
-def _nothing(_request: EdgeRequest) -> Steps:
-    yield from ()  # what makes this a generator, as the edges are
-    return _REPLY
+class _Nothing:
+    """An edge that has nothing to do."""
+
+    def at_once(self, _request: EdgeRequest) -> Reply:
+        return _REPLY
+
+    def steps(self, _request: EdgeRequest) -> Steps:
+        yield from ()
+        return _REPLY
+
+
+_NOTHING = _Nothing()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -77,7 +90,7 @@ def main(kind: str) -> None:
         if kind == "asgi":
             runner.run(_plain(listener, settings, announce))
             return
-        routes = HotRoutes(None, _nothing, _nothing, settings)  # type: ignore[arg-type]
+        routes = HotRoutes(None, _NOTHING, _NOTHING, settings)  # type: ignore[arg-type]
         if kind == "hot":
             _Hot.routes = routes  # type: ignore[assignment]
             setattr(server, hot_protocol.__name__, lambda routes: _Hot)

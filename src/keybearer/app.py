@@ -288,9 +288,9 @@ async def _work(
         )
         metrics.observe("keybearer_event_seq", "The newest event that this process has seen.", lambda: records.applied)
         proxies = TrustedProxies(settings.proxies)
-        verify_edge = VerifyEdge(records, authority.own_api_id, proxies, recorder, authority.clock)
-        forward_edge = ForwardAuthEdge(records, proxies)
-        routes = HotRoutes(verifier, verify_edge.steps, forward_edge.steps, settings)
+        verify_edge = VerifyEdge(records, authority.own_api_id, proxies, verifier)
+        forward_edge = ForwardAuthEdge(records, proxies, verifier)
+        routes = HotRoutes(verifier, verify_edge, forward_edge, settings)
         web = create_web(
             authority,
             verifier,

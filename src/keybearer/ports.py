@@ -28,6 +28,7 @@ from .core.records import (
     Take,
 )
 from .core.requirement import Requirement
+from .core.standing import Standing
 
 AnyRecord = Api | Project | Plan | Identity | ApiKey
 R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
@@ -478,6 +479,13 @@ class Records(Protocol):
         """Return the plan that serves projects without one at this API."""
         ...
 
+    def view_now(self) -> int:
+        """Return the number of the fresh view, which no other view has: while it is the same, no event has come.
+
+        Raises ``NotReady`` when becoming fresh takes I/O that may block.
+        """
+        ...
+
 
 # Limits
 
@@ -522,6 +530,10 @@ class Observer(Protocol):
 
     def verified(self, principal: Principal, requirement: Requirement, now: Instant) -> None:
         """A credential was accepted."""
+        ...
+
+    def verified_again(self, standing: Standing, now: Instant) -> None:
+        """A credential was accepted because what was found out about it still stands."""
         ...
 
     def outdated(self, record: KeyRecord, version: SecretVersion, digest: bytes) -> None:

@@ -20,6 +20,7 @@ from .core.principal import Principal, Verified
 from .core.quota import LimitState
 from .core.records import NATIVE, KeyRecord, SecretVersion, State
 from .core.requirement import Requirement
+from .core.standing import Standing
 from .formats import UnverifiedKey, foreign
 from .ports import Charged, Clock, ImmediateLimiter, Keyring, Limiter, NotReady, Observer, Records, Store, Throttle
 
@@ -84,6 +85,63 @@ class Verifier:
             raise
         self._observer.verified(principal, requirement, now)
         return Verified(principal, limits.states if limits is not None else ())
+
+    def standing_of(self, verified: Verified, requirement: Requirement) -> Standing | None:
+        """Return what was found out about a credential just now, if nothing but an event or its expiry can alter it.
+
+        ``None`` for what is charged durably, for imported keys (their secrets may be guessable, so nothing is
+        remembered about them), and where the cache does not hold the record or is not fresh.
+        """
+        record, number = verified.principal
+        api = requirement.api
+        if record.key.foreign_lookup is not None or self._immediate is None:
+            return None
+        try:
+            view = self._records.view_now()
+            if self._records.find_now(record.key.id) is not record:
+                return None
+            if api is not None and self._records.api(api.id) is not api:
+                return None
+        except NotReady:
+            return None
+        budget = budget_of(record, requirement, self._records)
+        if budget.is_durable:
+            return None
+        ends = [version.expires_at for version in record.key.versions if version.number == number]
+        until = min((end for end in (record.key.expires_at, *ends) if end is not None), default=None)
+        return Standing(verified.principal, requirement, budget.takes, view, until)
+
+    def stands(self, standing: Standing) -> bool:
+        """Tell whether a credential would still be accepted unseen. Raises ``NotReady`` like ``verify_now``."""
+        return standing.stands(self._records.view_now(), self._now())
+
+    def used_again(self, standing: Standing) -> None:
+        """Count a use of what stands and takes nothing."""
+        self._observer.verified_again(standing, self._now())
+
+    def verify_again(self, standing: Standing, asker: Standing | None = None) -> tuple[LimitState, ...] | None:
+        """Accept a credential on what was found out about it; returns the limits that it took from.
+
+        ``asker`` is who asks about it, accepted by the same leave. ``None`` when the answer must be found out anew,
+        also when it will be a refusal: then nothing was taken or counted. Raises ``NotReady``, likewise.
+        """
+        now, view = self._now(), self._records.view_now()
+        if not standing.stands(view, now) or (asker is not None and not asker.stands(view, now)):
+            return None
+        source = standing.requirement.client_ip
+        if source is not None and self._engines.throttle.retry_in(source):
+            return None
+        states: tuple[LimitState, ...] = ()
+        if standing.takes:
+            if self._immediate is None:
+                raise NotReady
+            admitted, states, _ = self._immediate.take_now(standing.takes)
+            if not admitted:
+                return None
+        if asker is not None:
+            self._observer.verified_again(asker, now)
+        self._observer.verified_again(standing, now)
+        return states
 
     async def verify(self, text: str, requirement: Requirement) -> Verified:
         """Return who calls, reading and charging durably where that is needed.

@@ -122,8 +122,8 @@ async def embedded(*, clock: Any = None, make_store: Any = None, **settings: Any
         authority,
         verifier,
         proxies,
-        verify_edge=VerifyEdge(records, authority.own_api_id, proxies, recorder, clock),
-        forward_edge=ForwardAuthEdge(records, proxies),
+        verify_edge=VerifyEdge(records, authority.own_api_id, proxies, verifier),
+        forward_edge=ForwardAuthEdge(records, proxies, verifier),
         render_metrics=lambda: b"",
     )
     await records.start()

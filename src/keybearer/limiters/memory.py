@@ -50,6 +50,19 @@ class MemoryLimiter:
         """Take all or nothing."""
         now = self._monotonic_ns()
         arrivals = self._arrivals
+        if len(takes) == 1:
+            # The usual case, without the lists.
+            limit, cost = takes[0]
+            bucket = limit.bucket
+            admitted, tat, remaining, reset_in, _ = gcra(
+                arrivals.get(bucket, 0), now, limit.emission_ns, limit.burst, cost
+            )
+            if not admitted:
+                return self._refusal(takes, now)
+            arrivals[bucket] = tat
+            if len(arrivals) >= self._sweep_at:
+                self._sweep(now)
+            return Taken(True, (LimitState(limit.name, limit.limit, remaining, -(-reset_in // 1000), False),))
         after = []
         states = []
         for limit, cost in takes:

@@ -19,6 +19,7 @@ from ..core.instant import Instant
 from ..core.principal import Principal
 from ..core.records import KeyRecord, SecretVersion
 from ..core.requirement import Requirement
+from ..core.standing import Standing
 from ..ports import Clock, FacetRow, KeyUse, Store, UsageBatch, UsageRow
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class UsageRecorder:
         self._usage: defaultdict[_UsageKey, int] = defaultdict(int)
         self._facets: defaultdict[_FacetKey, int] = defaultdict(int)
         self._uses: dict[tuple[str, int], Instant] = {}
+        self._standing: list[Standing] = []
+        self._standing_minute = 0
         self._denials: defaultdict[_DenialKey, int] = defaultdict(int)
         self._denials_since: Instant = clock.now()
         self._outdated: dict[tuple[str, int], Outdated] = {}
@@ -82,6 +85,15 @@ class UsageRecorder:
         self._uses[key_id, principal.version] = now
         if requirement.client_ip is not None or requirement.tags:
             self._count_facets(project_id, key_id, requirement, "VALID", now)
+
+    def verified_again(self, standing: Standing, now: Instant) -> None:
+        """Count an accepted credential on what was found out about it; it is entered by the minute, or at a flush."""
+        if now // MINUTE != self._standing_minute:
+            self._enter_standing(now)
+        if not standing.uses:
+            self._standing.append(standing)
+        standing.uses += 1
+        standing.last_used = now
 
     def outdated(self, record: KeyRecord, version: SecretVersion, digest: bytes) -> None:
         """Remember to re-hash an accepted secret."""
@@ -104,18 +116,35 @@ class UsageRecorder:
         else:
             self._denials[code, OTHER, OTHER] += 1
 
-    def _count_facets(self, project_id: str, key_id: str, requirement: Requirement, code: str, now: Instant) -> None:
+    def _enter_standing(self, now: Instant) -> None:
+        """Enter what was counted on standing findings, under the minute of that; begin to count in that of ``now``."""
+        standing, self._standing = self._standing, []
+        self._standing_minute = now // MINUTE
+        for one in standing:
+            record, version = one.principal
+            key_id, project_id = record.key.id, record.project.id
+            uses, at, requirement = one.uses, Instant(one.last_used), one.requirement
+            one.uses = 0
+            api = requirement.api
+            self._usage[at // MINUTE, project_id, key_id, api.id if api is not None else "", "VALID"] += uses
+            self._uses[key_id, version] = max(at, self._uses.get((key_id, version), at))
+            if requirement.client_ip is not None or requirement.tags:
+                self._count_facets(project_id, key_id, requirement, "VALID", at, uses)
+
+    def _count_facets(
+        self, project_id: str, key_id: str, requirement: Requirement, code: str, now: Instant, count: int = 1
+    ) -> None:
         hour = now // HOUR
         if requirement.client_ip is not None:
-            self._bounded(self._facets, (hour, project_id, key_id, "source", requirement.client_ip, code))
+            self._bounded(self._facets, (hour, project_id, key_id, "source", requirement.client_ip, code), count)
         for tag in requirement.tags:
-            self._bounded(self._facets, (hour, project_id, key_id, "tag", tag, code))
+            self._bounded(self._facets, (hour, project_id, key_id, "tag", tag, code), count)
 
-    def _bounded(self, counters: defaultdict[tuple, int], key: tuple) -> None:  # type: ignore[type-arg]
+    def _bounded(self, counters: defaultdict[tuple, int], key: tuple, count: int = 1) -> None:  # type: ignore[type-arg]
         if len(counters) < MAX_COUNTERS or key in counters:
-            counters[key] += 1
+            counters[key] += count
         else:
-            self.dropped += 1
+            self.dropped += count
 
     # Flushing.
 
@@ -151,6 +180,7 @@ class UsageRecorder:
 
     async def _flush(self, final: bool) -> None:
         now = self._clock.now()
+        self._enter_standing(now)
         usage, self._usage = self._usage, defaultdict(int)
         facets, self._facets = self._facets, defaultdict(int)
         uses, self._uses = self._uses, {}

@@ -56,6 +56,7 @@ class CachedRecords:
         self._monotonic_ns = monotonic_ns
         self._cache = RecordCache(entries)
         self._applied = 0
+        self._view = 0
         self._fresh_until = 0
         self._last_event: dict[str, int] = {}
         self._forgotten_before = 0
@@ -167,6 +168,15 @@ class CachedRecords:
 
     # Freshness.
 
+    def view_now(self) -> int:
+        """Return the number of the fresh view, which changes with every event and with a catalogue that is read anew.
+
+        Unlike ``applied`` it never comes back, not even where the database is put back to an older copy.
+        """
+        if self._monotonic_ns() >= self._fresh_until or self._rung() > self._applied:
+            self._catch_up_now()
+        return self._view
+
     @property
     def is_fresh(self) -> bool:
         """Whether the cache may be trusted at this moment."""
@@ -234,6 +244,7 @@ class CachedRecords:
             if event.seq != self._applied + 1:
                 self._start_over(event.seq - 1)
             self._applied = event.seq
+            self._view += 1
             self._last_event[event.subject] = event.seq
             self._negatives.pop(event.subject, None)
             self._cache.drop(event.subject, event.seq)
@@ -258,6 +269,7 @@ class CachedRecords:
         self._last_event.clear()
         self._forgotten_before = applied
         self._applied = applied
+        self._view += 1
         self._catalogue_version += 1
         self._fresh_until = 0
 
@@ -316,6 +328,7 @@ class CachedRecords:
         self._apis = {name: api for api in apis for name in (api.id, api.identifier)}
         self._plans = {plan.id: plan for plan in plans}
         self._catalogue_read = version
+        self._view += 1
 
     async def _all(self, kind: type[T]) -> list[T]:
         found: list[T] = []

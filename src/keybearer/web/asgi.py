@@ -69,7 +69,7 @@ def create_web(
     """Return the application. ``render_metrics`` gives ``/metrics``; ``count_request`` hears each route and status."""
     dispatcher = Dispatcher(authority, verifier, proxies)
     credentials = CredentialEndpoints(authority, verifier, proxies)
-    verify, forward = credentials.edge(verify_edge.steps), credentials.edge(forward_edge.steps)
+    verify, forward = credentials.edge(verify_edge), credentials.edge(forward_edge)
     openapi = msgspec.json.encode(document(OPERATIONS))
 
     async def healthz(request: Request) -> Response:

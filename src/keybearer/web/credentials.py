@@ -4,7 +4,6 @@ forward-auth. The last two come here only when the hot protocol could not answer
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +21,7 @@ from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, body_of, request_id_of, response_of
 from .hot import SUSPENDED
 from .problem import reply_for
-from .reply import EdgeRequest, Steps, next_number, resume, run
+from .reply import Edge, EdgeRequest, next_number, resume, run
 
 _ENCODER: Final = msgspec.json.Encoder()
 _REVOKE_MINE: Final = msgspec.json.Decoder(RevokeMine)
@@ -36,7 +35,7 @@ class CredentialEndpoints:
         self._proxies = proxies
         self._verifier = verifier
 
-    def edge(self, steps: Callable[[EdgeRequest], Steps]) -> Any:
+    def edge(self, edge: Edge) -> Any:
         """Return the endpoint that runs an edge's work, or goes on with what the hot protocol began."""
 
         async def serve(request: Request) -> Response:
@@ -54,7 +53,8 @@ class CredentialEndpoints:
                     request.client.host if request.client else None,
                     next_number(),
                 )
-                return response_of(await run(steps(edge_request), self._verifier, refresh))
+                reply = edge.at_once(edge_request) or await run(edge.steps(edge_request), self._verifier, refresh)
+                return response_of(reply)
             except Exception as error:
                 return response_of(reply_for(error, request_id))
 

@@ -17,11 +17,13 @@ import msgspec
 from ..core import own_api, permissions
 from ..core.errors import Code, InvalidInput, KeybearerError, Rejected
 from ..core.permissions import Demand
-from ..core.principal import Verified
+from ..core.principal import Principal, Verified
 from ..core.quota import LimitState
 from ..core.records import AndroidApp, Api, CredentialKind, KeyRecord
 from ..core.requirement import NamedCost, Requirement
-from ..ports import Clock, NotReady, Observer, Records
+from ..core.standing import Standing
+from ..ports import NotReady, Records
+from ..verify import Verifier
 from ..wire.base import to_moment
 from ..wire.limits import LimitView
 from ..wire.verify import CredentialView, CreditsLeft, IdentityRef, PrincipalView, VerifyRequest, VerifyResponse
@@ -30,56 +32,87 @@ from .carriage import credential_in
 from .client_address import TrustedProxies
 from .known_callers import KnownCallers
 from .problem import reply_for
-from .reply import Ask, EdgeRequest, Reply, Steps
+from .reply import Again, Ask, EdgeRequest, Reply, Steps, WrittenHeaders
 
 PATH: Final = b"/v1/verify"
 _TARGET_LENGTH: Final = len(PATH)
 OWN_DEMAND: Final = permissions.parse(f"{own_api.VERIFY} or {own_api.ADMIN}")
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(VerifyRequest)
-_HEADERS: Final = (
-    (b"content-type", b"application/json"),
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
+_HEADERS: Final = WrittenHeaders(
+    [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
 )
 
 
 class VerifyEdge:
     """Answers verify requests of trusted callers, who prove themselves with a service key."""
 
-    def __init__(
-        self, records: Records, own_api_id: str, proxies: TrustedProxies, observer: Observer, clock: Clock
-    ) -> None:
+    def __init__(self, records: Records, own_api_id: str, proxies: TrustedProxies, verifier: Verifier) -> None:
         self._records = records
         self._own_api_id = own_api_id
         self._proxies = proxies
+        self._verifier = verifier
         self._accept = frozenset({CredentialKind.SECRET_KEY})
         self._answers = EncodedAnswers()
-        self._callers = KnownCallers(records, observer, clock)
+        self._callers = KnownCallers(verifier)
+
+    def at_once(self, request: EdgeRequest) -> Reply | None:
+        """Answer a known caller, if nothing has to be waited for."""
+        headers = dict(request.headers)
+        authorization = headers.get(b"authorization")
+        if authorization is None or b"x-api-key" in headers or len(headers) != len(request.headers):
+            return None
+        caller = self._callers.recall(authorization)
+        verifier = self._verifier
+        again = None
+        try:
+            if caller is None or not verifier.stands(caller):
+                return None
+            try:
+                _refuse_query(request.target)
+                body = decode_json(_DECODER, request.headers, request.body, is_hot=True)
+                requirement = requirement_from(body, self._api(body.api))
+                verified = verifier.verify_now(body.credential, requirement)
+                if request.repeats:
+                    again = self._again(verified, requirement, caller)
+                reply = Reply(200, _HEADERS, self._answers.encode(verified), again)
+            except Rejected as rejection:
+                reply = Reply(200, _HEADERS, _ENCODER.encode(denial(rejection)))
+            except KeybearerError as error:
+                reply = reply_for(error, request.request_id)
+        except NotReady:
+            return None
+        verifier.used_again(caller)
+        return reply
 
     def steps(self, request: EdgeRequest) -> Steps:
         """Do the work of one request: verify the caller, then what the caller asks about."""
         try:
-            if len(request.target) > _TARGET_LENGTH and b"?" in request.target[:-1]:
-                raise InvalidInput.of("query", "verify takes no query parameters")
+            _refuse_query(request.target)
             own = yield from fresh_api(self._records, self._own_api_id)
-            if not self._callers.recognise(request.headers, own):
-                caller = Requirement(
-                    accept=self._accept,
-                    api=own,
-                    demand=OWN_DEMAND,
-                    client_ip=self._proxies.client_address(request.peer, request.headers),
-                    method="POST",
-                    path="/v1/verify",
-                )
-                verified = yield Ask(credential_in(request.headers), caller)
-                self._callers.remember(request.headers, own, verified)
+            credential = credential_in(request.headers)
+            caller = Requirement(
+                accept=self._accept,
+                api=own,
+                demand=OWN_DEMAND,
+                client_ip=self._proxies.client_address(request.peer, request.headers),
+                method="POST",
+                path="/v1/verify",
+            )
+            verified = yield Ask(credential, caller)
+            authorization = dict(request.headers).get(b"authorization")
+            if authorization is not None:
+                self._callers.remember(authorization, own, verified)
             body = decode_json(_DECODER, request.headers, request.body, is_hot=True)
             api = None
             if body.api is not None:
                 api = yield from fresh_api(self._records, body.api)
                 if api is None:
-                    raise InvalidInput.of("api", f"there is no API {body.api!r}")
+                    raise _no_such_api(body.api)
             requirement = requirement_from(body, api)
             try:
                 verified = yield Ask(body.credential, requirement)
@@ -88,6 +121,36 @@ class VerifyEdge:
             return Reply(200, _HEADERS, self._answers.encode(verified))
         except KeybearerError as error:
             return reply_for(error, request.request_id)
+
+    def _api(self, name: str | None) -> Api | None:
+        if name is None:
+            return None
+        api = self._records.api(name)
+        if api is None:
+            raise _no_such_api(name)
+        return api
+
+    def _again(self, verified: Verified, requirement: Requirement, caller: Standing) -> Again | None:
+        """Return what lets the same request be answered again."""
+        standing = self._verifier.standing_of(verified, requirement)
+        if standing is None:
+            return None
+        form = self._answers.form(verified)
+
+        def render(states: tuple[LimitState, ...]) -> bytes:
+            body = form % numbers_in(states)
+            return b"%scontent-length: %d\r\n\r\n%s" % (_HEADERS.lines, len(body), body)
+
+        return Again(standing, caller, render)
+
+
+def _refuse_query(target: bytes) -> None:
+    if len(target) > _TARGET_LENGTH and b"?" in target[:-1]:
+        raise InvalidInput.of("query", "verify takes no query parameters")
+
+
+def _no_such_api(name: str) -> InvalidInput:
+    return InvalidInput.of("api", f"there is no API {name!r}")
 
 
 def fresh_api(records: Records, name: str) -> Generator[None, Verified, Api | None]:
@@ -179,16 +242,46 @@ class EncodedAnswers:
         """Return the body of the answer."""
         if verified.credits_remaining is not None or verified.replayed:
             return _ENCODER.encode(answer(verified))
-        record, version = verified.principal
+        limits = verified.limits
+        if not limits:
+            return self._part(verified.principal) + b"}"
+        return b'%s,"limits":[%s]}' % (self._part(verified.principal), _limits_form(limits) % numbers_in(limits))
+
+    def form(self, verified: Verified) -> bytes:
+        """Return the answer with ``%d`` for each of ``numbers_in``."""
+        part = self._part(verified.principal).replace(b"%", b"%%")
+        if not verified.limits:
+            return part + b"}"
+        return b'%s,"limits":[%s]}' % (part, _limits_form(verified.limits))
+
+    def _part(self, principal: Principal) -> bytes:
+        """Return the answer up to the limits."""
+        record, version = principal
         known = self._parts.get((record.key.id, version))
         if known is None or known[0] is not record:
             if len(self._parts) >= self.MAX:
                 self._parts.clear()
             known = (record, _ENCODER.encode(_about(record, version, ()))[:-1])
             self._parts[record.key.id, version] = known
-        if not verified.limits:
-            return known[1] + b"}"
-        return b'%s,"limits":%s}' % (known[1], _ENCODER.encode(_limits(verified.limits)))
+        return known[1]
+
+
+def _limits_form(limits: tuple[LimitState, ...]) -> bytes:
+    return b",".join([_limit_form(state.name, state.limit) for state in limits])
+
+
+@lru_cache(maxsize=4096)
+def _limit_form(name: str, limit: int) -> bytes:
+    encoded = _ENCODER.encode(LimitView(name, limit, 0, 0, False)).replace(b"%", b"%%")
+    return encoded.replace(b'"remaining":0,"reset_in":0,', b'"remaining":%d,"reset_in":%d,')
+
+
+def numbers_in(limits: tuple[LimitState, ...]) -> tuple[int, ...]:
+    """Return what changes from answer to answer: for each limit, what remains and the seconds until it is whole."""
+    if len(limits) == 1:
+        _, _, remaining, reset_in, _, _ = limits[0]
+        return (remaining, -(-reset_in // 1_000_000))
+    return tuple([number for state in limits for number in (state.remaining, seconds(state.reset_in))])
 
 
 def denial(rejection: Rejected) -> VerifyResponse:

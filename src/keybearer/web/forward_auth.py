@@ -16,16 +16,17 @@ from urllib.parse import parse_qsl, quote
 from ..core import permissions
 from ..core.errors import Code, InvalidInput, KeybearerError, NotPermitted, Rejected
 from ..core.permissions import Demand
-from ..core.principal import Verified
+from ..core.principal import Principal, Verified
 from ..core.quota import LimitState
-from ..core.records import AndroidApp, Api
+from ..core.records import AndroidApp, Api, KeyRecord
 from ..core.requirement import Requirement
-from ..ports import Records
+from ..ports import NotReady, Records
+from ..verify import Verifier
 from .carriage import Missing, credential_in
 from .client_address import TrustedProxies
-from .decision import fresh_api, path_of, seconds
+from .decision import fresh_api, seconds
 from .problem import reply_for
-from .reply import Ask, EdgeRequest, Reply, Steps
+from .reply import Again, Ask, EdgeRequest, Headers, Reply, Steps, WrittenHeaders
 
 PATH: Final = b"/forward-auth"
 NGINX_PATH: Final = b"/forward-auth/nginx"
@@ -70,41 +71,62 @@ def door_of(target: bytes) -> Door:
 class ForwardAuthEdge:
     """Answers the authorization subrequests of reverse proxies."""
 
-    def __init__(self, records: Records, proxies: TrustedProxies) -> None:
+    def __init__(self, records: Records, proxies: TrustedProxies, verifier: Verifier) -> None:
         self._records = records
         self._proxies = proxies
+        self._verifier = verifier
+        self._admissions = Admissions()
 
-    def steps(self, request: EdgeRequest) -> Steps:
-        """Do the work of one subrequest."""
+    def at_once(self, request: EdgeRequest) -> Reply | None:
+        """Answer a subrequest, if nothing has to be waited for."""
+        again = None
         try:
-            if not self._proxies.trusts(request.peer):
-                raise NotPermitted("Only a trusted proxy may ask here; see KEYBEARER_TRUSTED_PROXIES.")
-            door = door_of(request.target)
-            api = None
-            if door.api is not None:
-                api = yield from fresh_api(self._records, door.api)
-                if api is None:
-                    raise InvalidInput.of("api", f"there is no API {door.api!r}")
+            door = self._door(request)
+            api = None if door.api is None else _existing(self._records.api(door.api), door.api)
+        except NotReady:
+            return None
         except KeybearerError as error:
             return reply_for(error, request.request_id)
         try:
-            said = _said_of(request.headers)
-            requirement = self._requirement(request, said, door, api)
-            credential = credential_in(
-                request.headers,
-                key_header=b"x-api-key" if api is None else api.key_header.lower().encode("ascii"),
-                query=said.uri.partition("?")[2],
-                query_allowed=api is not None and api.allow_publishable_in_query,
-            )
-            verified = yield Ask(credential, requirement)
+            credential, requirement = self._asked(request, door, api)
+            verified = self._verifier.verify_now(credential, requirement)
+            if request.repeats:
+                again = self._again(verified, requirement)
+        except NotReady:
+            return None
         except Rejected as rejection:
             return _refusal(rejection, door, request.request_id)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
-        return Reply(200, _admission(verified), b"")
+        return Reply(200, self._admissions.headers(verified), b"", again)
 
-    def _requirement(self, request: EdgeRequest, said: _Said, door: Door, api: Api | None) -> Requirement:
-        return Requirement(
+    def steps(self, request: EdgeRequest) -> Steps:
+        """Do the work of one subrequest."""
+        try:
+            door = self._door(request)
+            api = None
+            if door.api is not None:
+                api = _existing((yield from fresh_api(self._records, door.api)), door.api)
+        except KeybearerError as error:
+            return reply_for(error, request.request_id)
+        try:
+            verified = yield Ask(*self._asked(request, door, api))
+        except Rejected as rejection:
+            return _refusal(rejection, door, request.request_id)
+        except KeybearerError as error:
+            return reply_for(error, request.request_id)
+        return Reply(200, self._admissions.headers(verified), b"")
+
+    def _door(self, request: EdgeRequest) -> Door:
+        if not self._proxies.trusts(request.peer):
+            raise NotPermitted("Only a trusted proxy may ask here; see KEYBEARER_TRUSTED_PROXIES.")
+        return door_of(request.target)
+
+    def _asked(self, request: EdgeRequest, door: Door, api: Api | None) -> tuple[str, Requirement]:
+        """Return the credential that the original request carries, and what must hold for it."""
+        said = _said_of(request.headers)
+        path, _, query = said.uri.partition("?")
+        requirement = Requirement(
             api=api,
             demand=door.demand,
             client_ip=self._proxies.client_address(request.peer, request.headers),
@@ -113,9 +135,36 @@ class ForwardAuthEdge:
             android_app=said.android_app,
             ios_bundle_id=said.ios_bundle_id,
             method=said.method,
-            path=path_of(said.uri) if said.uri.startswith("/") else None,
+            path=path if path.startswith("/") else None,
             cost=door.cost,
         )
+        credential = credential_in(
+            request.headers,
+            key_header=b"x-api-key" if api is None else api.key_header.lower().encode("ascii"),
+            query=query,
+            query_allowed=api is not None and api.allow_publishable_in_query,
+        )
+        return credential, requirement
+
+    def _again(self, verified: Verified, requirement: Requirement) -> Again | None:
+        """Return what lets the same subrequest be answered again."""
+        standing = self._verifier.standing_of(verified, requirement)
+        if standing is None:
+            return None
+        lines = self._admissions.always(verified.principal).lines
+
+        def render(states: tuple[LimitState, ...]) -> bytes:
+            if not states:
+                return lines + b"content-length: 0\r\n\r\n"
+            return b"%sratelimit: %s\r\ncontent-length: 0\r\n\r\n" % (lines, _rate_limit_header(states))
+
+        return Again(standing, None, render)
+
+
+def _existing(api: Api | None, name: str) -> Api:
+    if api is None:
+        raise InvalidInput.of("api", f"there is no API {name!r}")
+    return api
 
 
 class _Said(NamedTuple):
@@ -163,8 +212,31 @@ def _said_of(headers: list[tuple[bytes, bytes]]) -> _Said:
     )
 
 
-def _admission(verified: Verified) -> tuple[tuple[bytes, bytes], ...]:
-    record = verified.principal.record
+class Admissions:
+    """The headers of a 200: what is the same each time for one record is put together once, as in ``decision.py``."""
+
+    MAX = 20_000
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[KeyRecord, WrittenHeaders]] = {}
+
+    def headers(self, verified: Verified) -> Headers:
+        """Return the headers of one admission."""
+        always = self.always(verified.principal)
+        return (*always, (b"ratelimit", _rate_limit_header(verified.limits))) if verified.limits else always
+
+    def always(self, principal: Principal) -> WrittenHeaders:
+        """Return the headers that every admission of this principal has."""
+        record, version = principal
+        known = self._known.get((record.key.id, version))
+        if known is None or known[0] is not record:
+            if len(self._known) >= self.MAX:
+                self._known.clear()
+            known = self._known[record.key.id, version] = (record, WrittenHeaders(_admission(record)))
+        return known[1]
+
+
+def _admission(record: KeyRecord) -> list[tuple[bytes, bytes]]:
     key = record.key
     headers = [
         *_BASE_HEADERS,
@@ -179,16 +251,17 @@ def _admission(verified: Verified) -> tuple[tuple[bytes, bytes], ...]:
         headers.append((b"x-keybearer-identity", quote(record.identity.external_id, safe="").encode()))
     if key.owner is not None:
         headers.append((b"x-keybearer-owner", quote(key.owner, safe="").encode()))
-    if verified.limits:
-        headers.append((b"ratelimit", _rate_limit_header(verified.limits)))
-    return tuple(headers)
+    return headers
 
 
 def _rate_limit_header(limits: tuple[LimitState, ...]) -> bytes:
     """Return the limits as an IETF ``RateLimit`` list. Spec: draft-ietf-httpapi-ratelimit-headers §3."""
-    return ", ".join(
-        f'"{state.name}";r={max(state.remaining, 0)};t={seconds(state.reset_in)}' for state in limits
-    ).encode()
+    return b", ".join(
+        [
+            b'"%s";r=%d;t=%d' % (name.encode(), max(remaining, 0), seconds(reset_in))
+            for name, _, remaining, reset_in, _, _ in limits
+        ]
+    )
 
 
 def _refusal(rejection: Rejected, door: Door, request_id: str) -> Reply:

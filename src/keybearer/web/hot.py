@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -20,19 +20,22 @@ from uvicorn.server import ServerState
 from ..settings import Settings
 from ..verify import Verifier
 from . import decision, forward_auth
+from .known_requests import MAX_BYTES, KnownRequests
+from .outbox import Outbox
 from .problem import reply_for
-from .reply import BOOT, EdgeRequest, Reply, Steps, Suspended, next_number, run_now
+from .reply import BOOT, Again, Edge, EdgeRequest, Reply, Suspended, WrittenHeaders, lines_of, next_number, run_now
 
 log = logging.getLogger("keybearer.access")
 
 SUSPENDED: Final = "keybearer.suspended"
 REQUEST_ID: Final = "keybearer.request_id"
 MAX_HEADERS: Final = 32_768
+MAX_HEADER_LINES: Final = 100
+MAX_UNFINISHED: Final = 4 * MAX_HEADERS
 MIN_PROGRESS: Final = 512
-MAX_LINES: Final = 64
 MAX_HOSTS: Final = 256
 _HOST: Final = re.compile(rb"(?:[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-Edge = Callable[[EdgeRequest], Steps]
+_OK: Final = STATUS_LINE[200]
 
 
 def log_access(route: str, status: int, request_id: str) -> None:
@@ -46,27 +49,26 @@ def new_request_id() -> str:
 
 
 class HotRoutes:
-    """Which request targets are answered at once, and by which edge."""
+    """Which request targets are answered at once, and by which edge; and what all connections of a process share."""
 
     def __init__(self, verifier: Verifier, verify: Edge, forward_auth: Edge, settings: Settings) -> None:
         self.verifier = verifier
         self.max_body = settings.max_body
         self.read_timeout = settings.request_timeout
         self.access_log = settings.access_log
-        self._lines: dict[int, tuple[Sequence[tuple[bytes, bytes]], bytes]] = {}
         self.hosts: set[bytes] = set()
+        self.known = KnownRequests()
+        self.outbox = Outbox()
         self._verify = verify
         self._forward_auth = forward_auth
+        self._default: tuple[Sequence[tuple[bytes, bytes]], bytes] = ((), b"")
 
-    def lines_of(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-        """Return headers as they are written. Lists that come again as the same object are written once."""
-        known = self._lines.get(id(headers))
-        if known is not None and known[0] is headers:
-            return known[1]
-        lines = b"".join([b"%s: %s\r\n" % header for header in headers])
-        if len(self._lines) >= MAX_LINES:
-            self._lines.clear()
-        self._lines[id(headers)] = (headers, lines)
+    def begin_of_answers(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Return the headers that every answer has, which change once a second, as they are on the wire."""
+        known, lines = self._default
+        if known is not headers:
+            lines = lines_of(headers)
+            self._default = (headers, lines)
         return lines
 
     def is_host(self, value: bytes | None) -> bool:
@@ -86,6 +88,11 @@ class HotRoutes:
             path = target.partition(b"?")[0]
             return self._forward_auth if path in (forward_auth.PATH, forward_auth.NGINX_PATH) else None
         return None
+
+    def log(self, target: bytes, status: int, number: int) -> None:
+        """Log one answer, if that is wanted."""
+        if self.access_log:
+            log_access(target.partition(b"?")[0].decode("latin-1"), status, f"req_{BOOT}{number:x}")
 
 
 def hot_protocol(routes: HotRoutes) -> type[HttpToolsProtocol]:
@@ -107,17 +114,27 @@ class _HotProtocol(HttpToolsProtocol):
         self._edge: Edge | None = None
         self._body = b""
         self._method = b""
-        self._header_bytes = 0
         self._expects = False
         self._host: bytes | None = None
-        self._head_is_read = False
+        self._head_is_read = True
+        self._trailer_bytes = 0
         self._reading_since: float | None = None
         self._idle_since = 0.0
+        self._peer: str | None = None
+        # What the bytes received last brought: their size, those of earlier chunks of the same message, and how many
+        # messages began in them.
+        self._chunk = 0
+        self._before = 0
+        self._begun = 0
+        self._between = True
+        self._repeats = False
+        self._again: Again | None = None
 
     # Time: one timer a connection, which looks when it fires. Arming one per request would cost as much as a verify.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._peer = self.client[0] if self.client else None
         self._idle_since = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(self.routes.read_timeout, self._look)
 
@@ -142,6 +159,7 @@ class _HotProtocol(HttpToolsProtocol):
         else:
             due = self._idle_since + self.timeout_keep_alive
         if due <= now:
+            self.routes.outbox.send()
             self.transport.close()
             return
         self.timeout_keep_alive_task = self.loop.call_later(max(due - now, 0.05), self._look)
@@ -161,16 +179,87 @@ class _HotProtocol(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
 
+    # Bytes in, and whatever else writes or closes: first goes out what was answered before.
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what is known without reading it; give everything else to the parser."""
+        self._chunk = len(data)
+        if not self._between or self._chunk > MAX_BYTES or self._is_busy() or self._is_full():
+            self._repeats = False
+            self._before += self._chunk
+            super().data_received(data)
+            if not self._head_is_read and self._before > MAX_UNFINISHED:
+                self._refuse(431, b"The headers are too large.")
+            return
+        known = self.routes.known
+        fingerprint, again = known.recall(data, self._peer)
+        if again is not None and self._answer_again(again, data):
+            return
+        self._repeats = known.was_seen(fingerprint)
+        self._begun = 0
+        self._again = None
+        super().data_received(data)
+        self._remember(fingerprint)
+
+    def _answer_again(self, again: Again, data: bytes) -> bool:
+        """Answer a known request, if what its answer hangs on still stands."""
+        routes = self.routes
+        try:
+            states = routes.verifier.verify_again(again.standing, again.asker)
+            if states is None:
+                return False
+            lines = again.render(states)
+        except Exception:
+            return False  # the ordinary way meets it again, and answers it
+        begin = routes.begin_of_answers(self.server_state.default_headers)
+        routes.outbox.put(self.loop, self.transport, b"".join((_OK, begin, lines)))
+        self.server_state.total_requests += 1
+        self._idle_since = self.loop.time()
+        if routes.access_log:
+            routes.log(data.split(b" ", 2)[1], 200, next_number())
+        return True
+
+    def _remember(self, fingerprint: bytes) -> None:
+        if self._again is not None and self._begun == 1 and self._between:
+            self.routes.known.remember(fingerprint, self._peer, self._again)
+
+    def _is_full(self) -> bool:
+        return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP."""
+        self.routes.outbox.send()
+        super().send_400_response(msg)
+
+    def shutdown(self) -> None:
+        """Let the connection end when its request is answered."""
+        self.routes.outbox.send()
+        super().shutdown()
+
+    def pause_writing(self) -> None:
+        """Read no more requests of a client that does not read the answers."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        super().resume_writing()
+        if not self.pipeline:
+            self.flow.resume_reading()
+
     # The parser's callbacks.
 
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
         self._edge = None
-        self._header_bytes = 0
         self._expects = False
         self._host = None
         self._head_is_read = False
+        self._trailer_bytes = 0
+        self._before = 0
+        self._begun += 1
+        self._between = False
         self._reading_since = self.loop.time()
 
     def on_url(self, url: bytes) -> None:
@@ -180,12 +269,11 @@ class _HotProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        self._header_bytes += len(name) + len(value)
-        if self._header_bytes > MAX_HEADERS or len(self.headers) >= 100:
-            self._refuse(431, b"The headers are too large.")
-            return
         if self._head_is_read:
             # A trailer field. Merged into the header it would be one that no proxy before us looked at. RFC 9110 §6.5.1
+            self._trailer_bytes += len(name) + len(value)
+            if self._trailer_bytes > MAX_HEADERS:
+                self._refuse(431, b"The trailers are too large.")
             return
         if name == b"host":
             self._host = value if self._host is None else b""
@@ -205,6 +293,13 @@ class _HotProtocol(HttpToolsProtocol):
             # None, several, or what is no host: whoever stands before us may have read another one. RFC 9112 §3.2
             self._refuse(400, b"Send one valid Host.")
             return
+        if len(self.headers) > MAX_HEADER_LINES or (
+            # What came in one small piece cannot be too large.
+            (self._before or self._chunk > MAX_HEADERS)
+            and sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADERS
+        ):
+            self._refuse(431, b"The headers are too large.")
+            return
         self._method = self.parser.get_method()
         edge = self.routes.find(self._method, self.url)
         if (
@@ -213,7 +308,7 @@ class _HotProtocol(HttpToolsProtocol):
             or self.parser.should_upgrade()
             or self.pipeline
             or self._is_busy()
-            or (self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency)
+            or self._is_full()
         ):
             self._hand_over(None)
             return
@@ -238,6 +333,7 @@ class _HotProtocol(HttpToolsProtocol):
         if self._edge is None:
             if not self.transport.is_closing():
                 super().on_message_complete()
+                self._between = self.parser.should_keep_alive() and not self.parser.should_upgrade()
             return
         routes = self.routes
         request = EdgeRequest(
@@ -245,11 +341,13 @@ class _HotProtocol(HttpToolsProtocol):
             self.url,
             self.headers,
             self._body,
-            self.client[0] if self.client else None,
+            self._peer,
             next_number(),
+            self._repeats,
         )
+        edge = self._edge
         try:
-            reply = run_now(self._edge(request), routes.verifier)
+            reply = edge.at_once(request) or run_now(edge.steps(request), routes.verifier)
         except Exception as error:
             # Raised into the parser, it would look like the client's fault.
             reply = reply_for(error, request.request_id)
@@ -259,27 +357,34 @@ class _HotProtocol(HttpToolsProtocol):
             if body:
                 super().on_body(body)
             super().on_message_complete()
+            self._between = self.parser.should_keep_alive()
             return
         self._edge = None
+        self._again = reply.again
         self._write(reply)
-        if routes.access_log:
-            log_access(request.target.partition(b"?")[0].decode("latin-1"), reply.status, request.request_id)
+        routes.log(request.target, reply.status, request.number)
 
     def _write(self, reply: Reply) -> None:
         # llhttp keeps an HTTP/1.0 connection only where the client asked for it; uvicorn then closes, and so do we.
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
-        status, headers, body = reply
-        head = b"%s%s%scontent-length: %d\r\n%s" % (
+        status, headers, body, _ = reply
+        routes = self.routes
+        answer = b"%s%s%scontent-length: %d\r\n%s%s" % (
             STATUS_LINE[status],
-            self.routes.lines_of(self.server_state.default_headers),
-            self.routes.lines_of(headers),
+            routes.begin_of_answers(self.server_state.default_headers),
+            headers.lines if type(headers) is WrittenHeaders else lines_of(headers),
             len(body),
             b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
+            b"" if self._method == b"HEAD" else body,
         )
-        self.transport.write(head if self._method == b"HEAD" else head + body)
         self.server_state.total_requests += 1
         self._idle_since = self.loop.time()
-        if not keep_alive:
+        self._between = keep_alive
+        if keep_alive:
+            routes.outbox.put(self.loop, self.transport, answer)
+        else:
+            routes.outbox.send()
+            self.transport.write(answer)
             self.transport.close()
 
     def _hand_over(self, suspended: Suspended | None, request_id: str | None = None) -> None:
@@ -299,6 +404,7 @@ class _HotProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, message: bytes) -> None:
         if self.transport.is_closing():
             return
+        self.routes.outbox.send()
         self.transport.write(
             STATUS_LINE[status]
             + b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from ..core.errors import KeybearerError
 from ..core.principal import Verified
+from ..core.quota import LimitState
 from ..core.requirement import Requirement
+from ..core.standing import Standing
 from ..ports import NotReady
 from ..verify import Verifier
 
@@ -18,11 +20,12 @@ _COUNT: Final = itertools.count(1)
 next_number: Final = _COUNT.__next__
 
 HeaderList = list[tuple[bytes, bytes]]
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class EdgeRequest(NamedTuple):
     """One HTTP request as the edges see it: header names in lower case, ``target`` with its query, ``peer`` an
-    address."""
+    address. ``repeats`` is true when the very same bytes came before, so that they are worth remembering."""
 
     method: bytes
     target: bytes
@@ -30,6 +33,7 @@ class EdgeRequest(NamedTuple):
     body: bytes
     peer: str | None
     number: int
+    repeats: bool = False
 
     @property
     def request_id(self) -> str:
@@ -37,12 +41,45 @@ class EdgeRequest(NamedTuple):
         return f"req_{BOOT}{self.number:x}"
 
 
+class WrittenHeaders(Headers):
+    """Headers that many answers have, and the lines that they are on the wire."""
+
+    lines: bytes
+
+    def __new__(cls, headers: Iterable[tuple[bytes, bytes]]) -> Self:
+        """Write them once."""
+        made = super().__new__(cls, headers)
+        made.lines = lines_of(made)
+        return made
+
+
+def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return headers as they are on the wire."""
+    return b"".join([b"%s: %s\r\n" % header for header in headers])
+
+
+class Again(NamedTuple):
+    """What the answer to a request hangs on, so that the same bytes can be answered without reading them.
+
+    ``asker`` is who asked about the credential, where that is somebody else. ``render`` writes the answer from the
+    limits that it takes from: what stands behind ``HTTP/1.1 200 OK`` and the headers that every answer has.
+    """
+
+    standing: Standing
+    asker: Standing | None
+    render: Callable[[tuple[LimitState, ...]], bytes]
+
+
 class Reply(NamedTuple):
-    """One HTTP answer; ``content-length`` and ``date`` are added by whoever sends it."""
+    """One HTTP answer; ``content-length`` and ``date`` are added by whoever sends it.
+
+    ``again`` is there when the same request may be answered by the same leave.
+    """
 
     status: int
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Headers
     body: bytes
+    again: Again | None = None
 
 
 class Ask(NamedTuple):
@@ -54,6 +91,18 @@ class Ask(NamedTuple):
 
 Steps = Generator[Ask | None, Verified, Reply]
 """An edge's work: it yields what must be verified (``None``: a fresh view first), and returns the reply."""
+
+
+class Edge(Protocol):
+    """What answers one kind of hot request."""
+
+    def at_once(self, request: EdgeRequest) -> Reply | None:
+        """Answer the usual request, straight through; ``None`` for any other, which ``steps`` then begins anew."""
+        ...
+
+    def steps(self, request: EdgeRequest) -> Steps:
+        """Do the work of any request."""
+        ...
 
 
 class Suspended(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keybearer.core.lifecycle import Change
-from keybearer.services import keys, projects, rotation
+from keybearer.services import keys, projects, rotation, usage
 from keybearer.services.bootstrap import OWN_PROJECT_ID
 from keybearer.wire.keys import CreateKey, RestrictionsSpec, RevokeKey, RotateKey, UpdateKey
 from keybearer.wire.limits import RateLimitSpec
@@ -80,7 +80,10 @@ async def test_every_use_of_a_known_caller_is_counted(world: Embedded) -> None:
     key_id, key = await service_key(world)
     for _ in range(5):
         assert await status_of(world, key) == 200
-    assert sum(count for (_, _, used, _, _), count in world.recorder._usage.items() if used == key_id) == 5
+    await world.recorder.flush()
+    world.clock.move(60)  # a report ends before the running minute
+    report = await usage.report(world.authority, world.root, group_by=("hour",), filters={"key_id": key_id})
+    assert report.total == 5
 
 
 async def test_keys_of_other_projects_do_not_verify(world: Embedded) -> None:

@@ -1,0 +1,34 @@
+"""A finding that stands: a credential that was accepted at a door, and how long nobody needs to look again."""
+
+from __future__ import annotations
+
+from .instant import Instant
+from .principal import Principal
+from .records import Take
+from .requirement import Requirement
+
+
+class Standing:
+    """What ``verify`` found out about a credential, for as long as it can have no other outcome.
+
+    It stands while the view of the event log is ``view`` (no event has come that could alter any decision) and the
+    time is before ``until`` (``None``: nothing expires). ``takes`` is what each use takes. ``uses`` and ``last_used``
+    are what the observer has not yet written down. Not frozen, so that counting a use costs no more than that.
+    """
+
+    __slots__ = ("last_used", "principal", "requirement", "takes", "until", "uses", "view")
+
+    def __init__(
+        self, principal: Principal, requirement: Requirement, takes: tuple[Take, ...], view: int, until: Instant | None
+    ) -> None:
+        self.principal = principal
+        self.requirement = requirement
+        self.takes = takes
+        self.view = view
+        self.until = until
+        self.uses = 0
+        self.last_used = 0
+
+    def stands(self, view: int, now: Instant) -> bool:
+        """Tell whether nothing has happened since."""
+        return view == self.view and (self.until is None or now < self.until)
