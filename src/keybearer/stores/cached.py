@@ -195,6 +195,12 @@ class CachedRecords:
 
     async def refresh(self) -> None:
         """Bring the view up to the head of the event log; raises ``Unavailable`` when the database does not answer."""
+        if self._is_fresh():
+            return
+        # Where the log can be read at once there is nothing to wait for, however fast it grows meanwhile.
+        with contextlib.suppress(NotReady):
+            self._catch_up_now()
+            return
         for _ in range(MAX_CATCH_UPS):
             if self._is_fresh():
                 return

@@ -29,6 +29,7 @@ from .imports import ImportEndpoint
 from .openapi import document
 from .operation import Operation
 from .problem import HttpProblem, reply_for
+from .routing import PlainPathsFirst
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *records.OPERATIONS,
@@ -102,8 +103,8 @@ def create_web(
         Route("/v1/keys/import", ImportEndpoint(dispatcher).serve, methods=["POST"]),
         *_by_path(dispatcher),
     ]
-    web = Starlette(routes=routes, exception_handlers={HTTPException: _http_problem, Exception: _unexpected})
-    web.router.redirect_slashes = False
+    web = Starlette(exception_handlers={HTTPException: _http_problem, Exception: _unexpected})
+    web.router = PlainPathsFirst(routes)
     return _Counted(web, count_request, access_log=authority.settings.access_log)
 
 
