@@ -71,13 +71,17 @@ def _named_costs(
     requirement: Requirement, limits: tuple[BoundLimit, ...], quotas: tuple[BoundQuota, ...]
 ) -> dict[str, int]:
     known = {bound.name for bound in limits} | {bound.quota.name for bound in quotas}
+    costs: dict[str, int] = {}
     for index, named in enumerate(requirement.limits):
         if named.name not in known:
             raise InvalidInput.of(
                 f"limits[{index}].name",
                 f"this key has no limit or quota {named.name!r}; define it on the key, its identity or its plan",
             )
-    return {named.name: named.cost for named in requirement.limits}
+        if named.name in costs:
+            raise InvalidInput.of(f"limits[{index}].name", f"{named.name!r} is named twice; add up its costs")
+        costs[named.name] = named.cost
+    return costs
 
 
 def _with_default_plan(

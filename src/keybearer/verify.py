@@ -284,13 +284,15 @@ class Verifier:
         if charged.code is Code.VALID:
             return Verified(principal, states, charged.credits_remaining, charged.replayed)
         if charged.code is Code.RATE_LIMITED:
-            raise _rate_limited(principal, states, max((s.retry_in for s in charged.quotas if s.exceeded), default=0))
+            waits = [state.retry_in for state in charged.quotas if state.exceeded]
+            raise _rate_limited(principal, states, -1 if -1 in waits else max(waits, default=0))
         raise Rejected(
             charged.code,
-            "The credits of this key are used up.",
+            _too_few_credits(charged.credits_remaining or 0, requirement.credit_cost),
             record=principal.record,
             version=principal.version,
             limits=states,
+            credits_remaining=charged.credits_remaining,
         )
 
     def _refused(self, rejection: Rejected, claimed: str, requirement: Requirement, now: Instant) -> None:
@@ -308,9 +310,22 @@ def _behind(lookups: tuple[str, ...], found: KeyRecord) -> tuple[str, ...]:
 def _rate_limited(principal: Principal, states: tuple[LimitState, ...], retry_in: int) -> Rejected:
     return Rejected(
         Code.RATE_LIMITED,
-        "The rate limit or quota of this key is used up for now.",
+        _used_up([state.name for state in states if state.exceeded], never=retry_in < 0),
         record=principal.record,
         version=principal.version,
         retry_after=retry_in if retry_in > 0 else None,
         limits=states,
     )
+
+
+def _used_up(names: list[str], *, never: bool) -> str:
+    limits = f"limit {names[0]!r}" if len(names) == 1 else f"limits {', '.join(map(repr, names))}"
+    if never:
+        return f"This request costs more than the {limits} ever allow{'s' if len(names) == 1 else ''} at once."
+    return f"The {limits} {'is' if len(names) == 1 else 'are'} used up for now."
+
+
+def _too_few_credits(left: int, cost: int) -> str:
+    if left == 0:
+        return "The credits of this key are used up."
+    return f"This request costs {cost:,} credits, and {left:,} {'is' if left == 1 else 'are'} left."

@@ -96,6 +96,15 @@ def test_a_cost_above_the_burst_can_never_pass(make: Callable[[Time], Any]) -> N
     assert refused.retry_in == -1
 
 
+def test_a_limit_made_stricter_never_has_less_than_nothing_left(make: Callable[[Time], Any]) -> None:
+    limiter = make(Time())
+    assert limiter.take_now(takes(("r", 10, 10 * SECOND, 10), cost=10)).admitted
+    refused = limiter.take_now(takes(("r", 10, 10 * SECOND, 2)))
+    assert not refused.admitted
+    assert refused.states[0].remaining == 0
+    assert refused.retry_in == 9 * 1_000_000
+
+
 def test_a_cost_of_nothing_looks_without_taking(make: Callable[[Time], Any]) -> None:
     limiter = make(Time())
     for _ in range(5):

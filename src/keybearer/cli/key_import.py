@@ -6,19 +6,30 @@ import codecs
 import contextlib
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 import typer
 
 from ..wire.keys import ImportProgress, ImportReport
+from . import values
 from .output import Printer
 from .session import FAILED, WRONG_USAGE, Session, client_command
 
-_LISTS = ("permissions", "tags", "restrictions.ip_networks", "restrictions.origins", "restrictions.apis")
-_NUMBERS = ("expires_in", "secret.iterations")
+_LISTS = (
+    "permissions",
+    "tags",
+    "restrictions.ip_networks",
+    "restrictions.origins",
+    "restrictions.referrers",
+    "restrictions.ios_bundle_ids",
+    "restrictions.apis",
+    "restrictions.methods",
+    "restrictions.paths",
+)
+_NUMBERS = ("secret.iterations", "credits.balance", "credits.refill.amount")
 MAX_SHOWN = 100
 
 
@@ -38,8 +49,10 @@ def add_import(app: typer.Typer) -> None:
             lines = from_csv(codecs.getreader("utf-8-sig")(stream)) if is_csv else iter(stream)
             try:
                 report = _run(session, lines, dry_run)
-            except (csv.Error, UnicodeDecodeError, TypeError, AttributeError) as error:
-                session.fail(f"the CSV cannot be read: {error}", WRONG_USAGE)
+            except UnicodeDecodeError as error:
+                session.fail(f"the CSV is not in UTF-8 (byte {error.start + 1} of a part of it).", WRONG_USAGE)
+            except (csv.Error, ValueError) as error:
+                session.fail(f"the CSV cannot be read: {error}. Nothing was imported.", WRONG_USAGE)
         if session.as_json:
             session.out.json(msgspec.json.encode(report))
         else:
@@ -93,10 +106,14 @@ def show_report(out: Printer, report: ImportReport) -> None:
             out.note("There are more refused lines: --json prints up to a thousand.")
     if report.error:
         out.note(f"keybearer: {report.error}", "red")
-    if report.refused_count:
-        out.line(f"{report.refused_count} of {report.lines} lines refused; nothing was imported.")
+    if not report.lines and not report.error:
+        out.line("There is no key in this file.")
+    elif report.refused_count:
+        lines = "1 line" if report.lines == 1 else f"{report.lines} lines"
+        out.line(f"{report.refused_count} of {lines} refused; nothing was imported.")
     elif report.dry_run:
-        out.line(f"{report.lines} lines are right; nothing was imported (dry run).")
+        right = "1 line is" if report.lines == 1 else f"{report.lines} lines are"
+        out.line(f"{right} right; nothing was imported (dry run).")
     else:
         out.line(f"{report.imported} {'key' if report.imported == 1 else 'keys'} imported.")
 
@@ -104,24 +121,68 @@ def show_report(out: Printer, report: ImportReport) -> None:
 def from_csv(text: Iterable[str]) -> Iterator[bytes]:
     """Yield a JSON line for each row. The header names fields; dots lead inside (``secret.value``).
 
-    Empty cells are absent, lists (permissions, tags…) are separated by spaces, ``metadata.x`` is an entry of metadata.
+    Empty cells are absent, ``metadata.x`` is an entry of metadata, and what the command line takes several times
+    (permissions, tags, limits, restrictions) stands in one cell, separated by spaces. Lines that hold no row of their
+    own are yielded empty, so that the numbers in the report are those of the file. Raises ``ValueError`` for a row
+    that cannot be meant.
     """
-    for row in csv.DictReader(text, strict=True):
-        line: dict[str, Any] = {}
-        for name, value in row.items():
-            if name is None or value is None or value == "":
-                continue
-            *parents, last = name.strip().split(".")
-            place = line
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            place[last] = _cell(name.strip(), value)
-        yield msgspec.json.encode(line)
+    reader = csv.reader(text, strict=True)
+    header: list[str] | None = None
+    at = 0
+    for row in reader:
+        yield from [b"\n"] * (reader.line_num - at - 1)
+        at = reader.line_num
+        if header is None:
+            header = _header(row)
+            yield b"\n"
+        elif not row:
+            yield b"\n"
+        elif len(row) > len(header):
+            raise ValueError(f"line {at} has {len(row)} cells, and the header {len(header)}")
+        else:
+            yield msgspec.json.encode(_line(header, row, at)) + b"\n"
+
+
+def _header(cells: list[str]) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    for index, name in enumerate(names):
+        if not name or name in names[:index]:
+            raise ValueError(f"column {index + 1} of the header {'has no name' if not name else f'is {name!r} again'}")
+        if any(other.startswith(f"{name}.") for other in names):
+            raise ValueError(f"{name!r} cannot be a column of its own beside {name}.…")
+    return names
+
+
+def _line(header: list[str], row: list[str], at: int) -> dict[str, Any]:
+    line: dict[str, Any] = {}
+    for name, value in zip(header, row, strict=False):
+        if value == "":
+            continue
+        *parents, last = name.split(".")
+        place = line
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        try:
+            place[last] = _cell(name, value)
+        except ValueError as error:
+            raise ValueError(f"line {at}: {name}: {error}") from None
+    return line
 
 
 def _cell(name: str, value: str) -> object:
+    if name in _AS_ON_THE_COMMAND_LINE:
+        return _AS_ON_THE_COMMAND_LINE[name](value)
     if name in _LISTS:
         return value.split()
     if name in _NUMBERS and value.isascii() and value.isdigit():
         return int(value)
-    return value
+    return values.pair(f"{name}={value}")[1] if name.startswith("metadata.") else value
+
+
+_AS_ON_THE_COMMAND_LINE: Final[dict[str, Callable[[str], object]]] = {
+    "limits": lambda cell: [msgspec.to_builtins(values.rate_limit(text)) for text in cell.split()],
+    "quotas": lambda cell: [msgspec.to_builtins(values.quota(text)) for text in cell.split()],
+    "credits": lambda cell: msgspec.to_builtins(values.prepaid(cell)),
+    "expires_in": values.duration,
+    "restrictions.android_apps": lambda cell: [msgspec.to_builtins(values.android_app(text)) for text in cell.split()],
+}

@@ -92,9 +92,10 @@ def _check_restrictions(record: KeyRecord, requirement: Requirement, reject: Cal
     restrictions = record.key.restrictions
     api = requirement.api
     if restrictions.apis and (api is None or api.id not in restrictions.apis):
-        raise reject(Code.API_NOT_ALLOWED, "This key is restricted to other APIs.")
+        raise reject(Code.API_NOT_ALLOWED, _said(api, "This key is restricted to other APIs.", "APIs", "api"))
     if record.networks and (requirement.client_ip is None or not in_networks(requirement.client_ip, record.networks)):
-        raise reject(Code.IP_NOT_ALLOWED, "This key may not be used from this address.")
+        text = _said(requirement.client_ip, "This key may not be used from this address.", "addresses", "client_ip")
+        raise reject(Code.IP_NOT_ALLOWED, text)
     if restrictions.names_an_application and not application_allowed(
         restrictions,
         origin=requirement.origin,
@@ -102,10 +103,29 @@ def _check_restrictions(record: KeyRecord, requirement: Requirement, reject: Cal
         android_app=requirement.android_app,
         ios_bundle_id=requirement.ios_bundle_id,
     ):
-        raise reject(Code.ORIGIN_NOT_ALLOWED, "This key may not be used from this site or app.")
+        stated = requirement.origin or requirement.referrer or requirement.android_app or requirement.ios_bundle_id
+        fields = _named(
+            ("origin", restrictions.origins),
+            ("referrer", restrictions.referrers),
+            ("android_app", restrictions.android_apps),
+            ("ios_bundle_id", restrictions.ios_bundle_ids),
+        )
+        text = _said(stated, "This key may not be used from this site or app.", "sites or apps", fields)
+        raise reject(Code.ORIGIN_NOT_ALLOWED, text)
     if restrictions.methods and requirement.method not in restrictions.methods:
-        raise reject(Code.REQUEST_NOT_ALLOWED, "This key may not be used with this method.")
+        text = _said(requirement.method, "This key may not be used with this method.", "methods", "method")
+        raise reject(Code.REQUEST_NOT_ALLOWED, text)
     if restrictions.paths and (
         requirement.path is None or not any(path_matches(pattern, requirement.path) for pattern in restrictions.paths)
     ):
-        raise reject(Code.REQUEST_NOT_ALLOWED, "This key may not be used for this path.")
+        text = _said(requirement.path, "This key may not be used for this path.", "paths", "url")
+        raise reject(Code.REQUEST_NOT_ALLOWED, text)
+
+
+def _named(*fields: tuple[str, tuple[object, ...]]) -> str:
+    return " or ".join(name for name, restricted in fields if restricted)
+
+
+def _said(stated: object, text: str, what: str, field: str) -> str:
+    """Return ``text``, or that the caller did not state what the key is restricted by: mostly a slip of the caller."""
+    return text if stated is not None else f"This key is restricted to certain {what}, and no {field} was given."

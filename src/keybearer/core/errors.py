@@ -61,7 +61,8 @@ class Rejected(KeybearerError):
     """A presented credential is refused.
 
     ``record`` is set only after the digest matched, so that a precise answer can never be had by guessing.
-    ``retry_after`` is in microseconds. ``missing`` names the permissions that would have been needed.
+    ``retry_after`` is in microseconds. ``missing`` names the permissions that would have been needed, and
+    ``credits_remaining`` what is left where that was too little.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Rejected(KeybearerError):
         missing: Sequence[str] = (),
         retry_after: int | None = None,
         limits: Sequence[LimitState] = (),
+        credits_remaining: int | None = None,
         detail: str | None = None,
     ) -> None:
         super().__init__(public, detail=detail)
@@ -83,6 +85,7 @@ class Rejected(KeybearerError):
         self.missing = tuple(missing)
         self.retry_after = retry_after
         self.limits = tuple(limits)
+        self.credits_remaining = credits_remaining
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ def gcra(tat: int, now: int, emission_interval: int, burst: int, cost: int) -> G
     ahead = base + cost * emission_interval - now
     if ahead > tolerance:
         retry_in = ahead - tolerance if cost <= burst else -1
-        return False, tat, (tolerance - (base - now)) // emission_interval, base - now, retry_in
+        # A limit that was made stricter meanwhile may owe more than it could ever have lent.
+        return False, tat, max(0, tolerance - (base - now)) // emission_interval, base - now, retry_in
     return True, now + ahead, (tolerance - ahead) // emission_interval, ahead, 0
 
 

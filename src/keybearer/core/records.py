@@ -300,7 +300,8 @@ def bind_limits(owner: str, limits: tuple[RateLimit, ...]) -> tuple[BoundLimit, 
     """Return the limits of one owner, each with its own bucket."""
     return tuple(
         BoundLimit(
-            bucket=f"{owner}/{limit.name}",
+            # Another period is another limit: what a month had used up must not block the minutes that replace it.
+            bucket=f"{owner}/{limit.name}/{limit.period_in}",
             name=limit.name,
             limit=limit.limit,
             burst=limit.burst,

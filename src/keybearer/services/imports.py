@@ -22,6 +22,7 @@ from ..formats.api_key import prefix_for
 from ..ports import UnitOfWork
 from ..wire.keys import ImportKey, ImportProgress, ImportReport, RefusedLine
 from ..wire.limits import CreditsSpec
+from ..wire.plain_words import explained
 from ..wire.repeated_keys import check_keys, may_repeat_a_key
 from . import credits as accounts
 from .authority import Authority, Caller, Deed
@@ -29,7 +30,7 @@ from .grounds import Ground, read_ground
 from .key_drafts import draft_key
 from .key_rules import may_hand_on
 from .keys import check_identity
-from .plans import require_plan
+from .plans import check_plan, require_plan
 from .problems import Problems
 from .text import shown
 
@@ -52,11 +53,12 @@ class _Batch:
     numbers: list[int] = field(default_factory=list)
     credits: dict[str, CreditsSpec] = field(default_factory=dict)
     schemes: set[str] = field(default_factory=set)
-    plans: dict[str, int] = field(default_factory=dict)
+    plans: dict[str, tuple[FieldProblem, ...]] = field(default_factory=dict)
     lookups: dict[str, int] = field(default_factory=dict)
     grounds: dict[str, Ground | None] = field(default_factory=dict)
     identities: dict[tuple[str, str], tuple[FieldProblem, ...]] = field(default_factory=dict)
     lines: int = 0
+    blank: int = 0
     refused: list[RefusedLine] = field(default_factory=list)
     refused_lines: set[int] = field(default_factory=set)
     written: int = 0
@@ -70,7 +72,7 @@ class _Batch:
     def report(self, *, dry_run: bool, imported: int = 0, error: str | None = None) -> ImportReport:
         """Return the end of the story."""
         refused = sorted(self.refused, key=lambda refused: refused.line)
-        return ImportReport(self.lines, imported, refused, len(self.refused_lines), dry_run, error)
+        return ImportReport(self.lines - self.blank, imported, refused, len(self.refused_lines), dry_run, error)
 
 
 async def run(
@@ -123,11 +125,12 @@ async def _check_line(
     authority: Authority, caller: Caller, batch: _Batch, number: int, line: bytes, now: Instant
 ) -> None:
     if not line.strip():
+        batch.blank += 1
         return  # an empty line is counted, so that numbers are those an editor shows
     problems = Problems()
     try:
         if len(line) > MAX_LINE:
-            raise InvalidInput.of("", f"a line may have {MAX_LINE:,} bytes at most")
+            raise InvalidInput.of("line", f"a line may have {MAX_LINE:,} bytes at most")
         body = _decode(line)
         key = await _key_of(authority, caller, batch, body, problems, number, now)
     except InvalidInput as error:
@@ -151,8 +154,7 @@ def _decode(line: bytes) -> ImportKey:
     try:
         return _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        message, _, where = str(error).partition(" - at ")
-        raise InvalidInput.of(where.strip("`").removeprefix("$").removeprefix("."), message) from None
+        raise explained(error, "line") from None
 
 
 async def _key_of(
@@ -196,7 +198,7 @@ async def _key_of(
             problems.add("secret", f"line {first} has the same key, or one with the same start or short token")
         batch.schemes.add(declared.scheme)
     if key.plan_id is not None:
-        batch.plans.setdefault(key.plan_id, number)
+        problems.found += await _plan_problems(authority, batch, key.plan_id)
     return key
 
 
@@ -219,6 +221,14 @@ async def _identity_problems(
     return batch.identities[project_id, identity_id]
 
 
+async def _plan_problems(authority: Authority, batch: _Batch, plan_id: str) -> tuple[FieldProblem, ...]:
+    if plan_id not in batch.plans:
+        found = Problems()
+        await check_plan(found, authority.store, plan_id, "plan_id")
+        batch.plans[plan_id] = tuple(found.found)
+    return batch.plans[plan_id]
+
+
 async def _check_against_store(authority: Authority, caller: Caller, batch: _Batch) -> None:
     """Refuse lines whose key the store has already; many are asked for at once, and singly only where one is found."""
     lookups = list(batch.lookups)
@@ -235,8 +245,8 @@ async def _check_against_store(authority: Authority, caller: Caller, batch: _Bat
 
 
 async def _write(uow: UnitOfWork, caller: Caller, batch: _Batch, now: Instant) -> None:
-    for plan_id, line in batch.plans.items():
-        await require_plan(uow, plan_id, f"line {line}: plan_id")
+    for plan_id in sorted({key.plan_id for key in batch.keys if key.plan_id is not None}):
+        await require_plan(uow, plan_id, "plan_id")
     for key in batch.keys:
         await uow.insert(key)
         spec = batch.credits.get(key.id)

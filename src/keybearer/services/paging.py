@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from enum import StrEnum
+from typing import Final, Generic, TypeVar
 
 from ..core.errors import InvalidInput
-from ..core.records import State
+from ..core.records import CredentialKind, Environment, State
 from ..ports import Query, R, Store
 
 T = TypeVar("T")
 MAX_PAGE = 200
+_CHOICES: Final[dict[str, type[StrEnum]]] = {"state": State, "kind": CredentialKind, "environment": Environment}
+"""Filters that have few values: a misspelt one must not look like an empty list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ async def read_page(store: Store, kind: type[R], query: PageQuery) -> Page[R]:
     """Return one page of records in order of id."""
     if not 1 <= query.limit <= MAX_PAGE:
         raise InvalidInput.of("limit", f"must lie between 1 and {MAX_PAGE}")
-    state = query.where.get("state")
-    if state is not None and state not in list(State):
-        raise InvalidInput.of("state", f"must be one of {', '.join(State)}")
+    for name, choices in _CHOICES.items():
+        if query.where.get(name) is not None and query.where[name] not in list(choices):
+            raise InvalidInput.of(name, f"must be one of {', '.join(choices)}")
     found = await store.page(kind, Query(query.where, query.after, query.limit + 1))
     return cut(found, query.limit, lambda record: record.id)
 

@@ -18,7 +18,7 @@ from .paging import Page, PageQuery, read_page
 from .problems import Problems
 from .standing import change_state, require_live
 from .text import check_metadata, check_text, shown
-from .views import record_fields
+from .views import Reader, record_fields
 
 READ: Final = "keybearer:plans.read"
 WRITE: Final = "keybearer:plans.write"
@@ -113,12 +113,22 @@ async def set_state(authority: Authority, caller: Caller, plan_id: str, wanted: 
 
 async def require_plan(uow: UnitOfWork, plan_id: str, field: str) -> Plan:
     """Return a plan that may be chosen, locked so that nobody deletes it meanwhile; ``field`` names it when wrong."""
+    problems = Problems()
+    plan = await check_plan(problems, uow, plan_id, field)
+    if plan is None:
+        raise InvalidInput(*problems.found)
+    return plan
+
+
+async def check_plan(problems: Problems, reader: Reader, plan_id: str, field: str) -> Plan | None:
+    """Return a plan that may be chosen, or note that there is none."""
     try:
-        plan = await uow.get(Plan, plan_id)
+        plan = await reader.get(Plan, plan_id)
     except NotFound:
         plan = None
     if plan is None or plan.state is State.DELETED:
-        raise InvalidInput.of(field, f"there is no plan {shown(plan_id)}; create it first")
+        problems.add(field, f"there is no plan {shown(plan_id)}; create it first")
+        return None
     return plan
 
 

@@ -294,7 +294,7 @@ def denial(rejection: Rejected) -> VerifyResponse:
         response.valid, response.code = False, rejection.code
         response.missing = list(rejection.missing)
         if rejection.code is Code.CREDITS_EXHAUSTED:
-            response.credits = CreditsLeft(0)
+            response.credits = CreditsLeft(rejection.credits_remaining or 0)
     response.message = rejection.public
     if rejection.retry_after is not None:
         response.retry_after = seconds(rejection.retry_after)

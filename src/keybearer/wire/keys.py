@@ -196,7 +196,8 @@ class ImportProgress(Response, tag="progress"):
 
 
 class ImportReport(Response, tag="report"):
-    """The end of an import: either every line was imported, or (any refused, or a dry run) none."""
+    """The end of an import: either every line was imported, or (any refused, or a dry run) none. Empty lines are not
+    among ``lines``."""
 
     lines: int
     imported: int

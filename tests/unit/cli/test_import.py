@@ -76,6 +76,58 @@ def test_csv(run: Callable[..., Any], tmp_path: Path) -> None:
     }
 
 
+def test_csv_takes_every_setting_as_the_command_line_does(run: Callable[..., Any], tmp_path: Path) -> None:
+    columns = {
+        "name": "n",
+        "expires_in": "30d",
+        "limits": "r=5/1m q=9/1h",
+        "quotas": "calls=5/day",
+        "credits": "5",
+        "restrictions.paths": "/a/* /b",
+        "restrictions.methods": "GET POST",
+        "restrictions.android_apps": "com.a=" + "ab" * 32,
+        "metadata.seats": "3",
+    }
+    file = tmp_path / "keys.csv"
+    file.write_text(",".join(columns) + "\n" + ",".join(columns.values()) + "\n")
+    result = run("keys", "import", str(file), answers=[answer()])
+    assert result.exit_code == 0, result.stderr
+    body = result.recorder.body
+    assert (body["expires_in"], body["metadata"], body["credits"]["balance"]) == (2_592_000, {"seats": 3}, 5)
+    assert [limit["period_in"] for limit in body["limits"]] == [60, 3600]
+    assert body["restrictions"]["paths"] == ["/a/*", "/b"]
+    assert body["restrictions"]["methods"] == ["GET", "POST"]
+    assert body["restrictions"]["android_apps"][0]["package"] == "com.a"
+
+
+def test_lines_of_a_csv_have_the_numbers_that_an_editor_shows(run: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    file.write_text('name,owner\na,x\n\n"b\nb",y\nc,z\n')
+    result = run("keys", "import", str(file), answers=[answer()])
+    sent = result.recorder.request.content.decode().split("\n")
+    assert [number for number, line in enumerate(sent, 1) if line] == [2, 5, 6]
+
+
+def test_a_row_that_cannot_be_meant_is_refused_by_its_number(run: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "keys.csv"
+    for text, why in (
+        ("name,owner\na,x\nb,y,z\n", "line 3 has 3 cells, and the header 2"),
+        ("name,name\na,b\n", "'name' again"),
+        ("name,\na,b\n", "has no name"),
+        ("name,limits\na,lots\n", "line 2: limits: 'lots' is not a limit"),
+        ("name,secret,secret.value\na,b,c\n", "'secret' cannot be a column"),
+    ):
+        file.write_text(text)
+        result = run("keys", "import", str(file), answers=[answer()])
+        assert result.exit_code == 2, text
+        assert why in result.stderr
+
+
+def test_an_empty_file_is_said_to_be_empty(run: Callable[..., Any]) -> None:
+    result = run("keys", "import", "-", answers=[answer(lines=0, imported=0)], stdin="")
+    assert (result.exit_code, result.stdout) == (0, "There is no key in this file.\n")
+
+
 def test_csv_that_is_none_is_a_usage_error(run: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "keys.csv"
     for text in (b'a,b\n"x', b"a,a.b\n1,2\n", b"a\n\xff"):

@@ -103,6 +103,26 @@ def test_each_check_refuses(code, of_record, requirement) -> None:
     assert caught.value.record is of_record
 
 
+@pytest.mark.parametrize(
+    ("restrictions", "text"),
+    [
+        ({"apis": ("api_2",)}, "restricted to certain APIs, and no api was given"),
+        ({"ip_networks": ("10.0.0.0/8",)}, "no client_ip was given"),
+        ({"origins": ("https://a.example",)}, "no origin was given"),
+        (
+            {"referrers": ("https://a.example/",), "ios_bundle_ids": ("com.a",)},
+            "no referrer or ios_bundle_id was given",
+        ),
+        ({"android_apps": (AndroidApp("com.a", CERT),)}, "no android_app was given"),
+        ({"methods": ("GET",)}, "no method was given"),
+        ({"paths": ("/a",)}, "no url was given"),
+    ],
+)
+def test_what_the_caller_forgot_to_state_is_named(restrictions: dict[str, object], text: str) -> None:
+    with pytest.raises(Rejected, match=text):
+        decide(restricted(**restrictions), version(), ANYTHING, NOW)
+
+
 @pytest.mark.parametrize(("of_record", "requirement"), ADMISSIONS)
 def test_a_good_request_passes(of_record, requirement) -> None:
     principal = decide(of_record, of_record.key.versions[0], requirement, NOW)

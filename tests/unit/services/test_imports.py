@@ -1,7 +1,10 @@
 """Bulk import: all lines or none, and a report that says what is wrong where."""
 
 import hashlib
+import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +15,7 @@ from keybearer.core.records import ApiKey
 from keybearer.ports import Query
 from keybearer.services import imports, sweeper
 from keybearer.services.authority import Caller
-from keybearer.wire.keys import ImportReport
+from keybearer.wire.keys import ImportKey, ImportReport
 from tests.support.embedded import Embedded, embedded
 
 pytestmark = pytest.mark.anyio
@@ -72,23 +75,46 @@ async def test_one_bad_line_leaves_nothing_behind(world: Embedded) -> None:
         line(world, {"scheme": "sha256", "value": "zz"}),
         line(world, raw(5), surprise=1),
         b" " * 70_000 + b"{}",
+        b"",
+        line(world, raw(6), plan_id="plan_nobodys"),
+        line(world, raw(7), plan_id="plan_nobodys"),
+        line(world, {"scheme": "md5", "value": "00"}),
     ]
     report = await run(world, lines)
     assert report.imported == 0
     assert [(refused.line, refused.problems[0]["field"]) for refused in report.refused] == [
         (2, "name"),
-        (3, ""),
+        (3, "line"),
         (4, "secret"),
         (5, "project_id"),
         (6, "identity_id"),
         (7, "permissions[0]"),
         (8, "secret.value"),
         (9, "secret.value"),
-        (10, ""),
-        (11, ""),
+        (10, "surprise"),
+        (11, "line"),
+        (13, "plan_id"),
+        (14, "plan_id"),
+        (15, "secret.scheme"),
     ]
-    assert report.refused_count == 10
+    assert report.refused_count == 13
+    assert report.lines == 14, "an empty line counts for the numbers only"
+    assert report.refused[-1].problems[0]["message"].startswith("'md5' is not one of raw, sha256,")
     assert await count(world) == before
+
+
+async def test_the_examples_of_the_documentation_are_right(world: Embedded) -> None:
+    text = (Path(__file__).parents[3] / "docs/import.md").read_text()
+    whole, secrets = re.findall(r"^```json\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    key = json.loads(whole)
+    assert msgspec.convert(key, ImportKey).secret.scheme == "sha256"
+    declared = [json.loads(one) for one in secrets.splitlines()]
+    report = await run(world, [line(world, secret) for secret in declared if secret["scheme"] != "unkey"])
+    assert report.imported == len(declared) - 1, report.refused
+    assert (await world.verify("legacy_8f3kQz71Lw"))["valid"]
+    assert (await world.verify("demo_BXgfTWpk_longTokenOfTheKey01"))["valid"]
+    report = await run(world, [line(world, secret) for secret in declared if secret["scheme"] == "unkey"])
+    assert report.imported == 0, "the same hash as that of the example for sha256"
 
 
 async def test_a_key_that_is_there_already_is_refused(world: Embedded) -> None:

@@ -16,9 +16,11 @@ from keybearer.core.quota import CalendarUnit
 from keybearer.core.requirement import ANYTHING, NamedCost, Requirement
 from keybearer.ports import NotReady
 from keybearer.services import imports, keys, plans, projects, rotation, sweeper
+from keybearer.web.decision import denial
 from keybearer.wire.keys import CreateKey, ImportReport, RevokeKey, RotateKey, UpdateKey
 from keybearer.wire.limits import CreditsSpec, QuotaSpec, RateLimitSpec, RefillSpec
 from keybearer.wire.records import CreatePlan, CreateProject, UpdatePlan, UpdateProject
+from keybearer.wire.verify import CreditsLeft
 from tests.support.embedded import Embedded
 from tests.support.requests import Scene
 
@@ -137,6 +139,34 @@ async def test_what_must_be_charged_durably_is_not_answered_at_once(world: Embed
         world.verifier.verify_now(plain, Requirement(request_id="r"))
 
 
+async def test_a_refusal_says_what_is_used_up_and_what_is_left(world: Embedded) -> None:
+    _, text = await made(world, limits=[RateLimitSpec("r", 1, 3600)], credits=CreditsSpec(5))
+    with pytest.raises(Rejected, match="costs 7 credits, and 5 are left") as caught:
+        await world.verifier.verify(text, Requirement(credit_cost=7))
+    assert denial(caught.value).credits == CreditsLeft(5)
+    with pytest.raises(Rejected, match="more than the limit 'r' ever allows"):
+        await world.verifier.verify(text, Requirement(cost=2))
+    assert await code_of(world, text) is Code.VALID
+    with pytest.raises(Rejected, match="The limit 'r' is used up for now"):
+        await world.verifier.verify(text, ANYTHING)
+    with pytest.raises(Rejected, match="costs 7 credits, and 4 are left"):
+        await world.verifier.verify(text, Requirement(cost=0, credit_cost=7))
+    assert await code_of(world, text, Requirement(cost=0, credit_cost=4)) is Code.VALID
+    with pytest.raises(Rejected, match="are used up"):
+        await world.verifier.verify(text, Requirement(cost=0))
+    _, text = await made(world, quotas=[QuotaSpec("q", 2, CalendarUnit.DAY)])
+    with pytest.raises(Rejected, match="more than the limit 'q' ever allows") as caught:
+        await world.verifier.verify(text, Requirement(cost=3))
+    assert caught.value.retry_after is None
+
+
+async def test_a_limit_of_another_period_begins_afresh(world: Embedded) -> None:
+    key_id, text = await made(world, limits=[RateLimitSpec("r", 2, 30 * 86_400)])
+    assert [code_now(world, text) for _ in range(3)] == [Code.VALID, Code.VALID, Code.RATE_LIMITED]
+    await keys.update(world.authority, world.root, key_id, UpdateKey(limits=[RateLimitSpec("r", 2, 60)]))
+    assert await code_of(world, text) is Code.VALID
+
+
 async def test_quotas_and_refills_follow_the_calendar(world: Embedded) -> None:
     _, text = await made(world, quotas=[QuotaSpec("q", 2, CalendarUnit.DAY)])
     assert [await code_of(world, text) for _ in range(3)] == [Code.VALID, Code.VALID, Code.RATE_LIMITED]
@@ -157,6 +187,8 @@ async def test_a_misspelt_limit_does_not_switch_itself_off(world: Embedded) -> N
     assert code_now(world, text, named) is Code.VALID
     assert code_now(world, text, named) is Code.RATE_LIMITED
     assert code_now(world, text) is Code.VALID
+    with pytest.raises(InvalidInput, match="named twice"):
+        world.verifier.verify_now(text, Requirement(limits=(NamedCost("tokens", 1), NamedCost("tokens", 2))))
     misspelt = Requirement(limits=(NamedCost("token", 1),))
     with pytest.raises(InvalidInput):
         world.verifier.verify_now(text, misspelt)
