@@ -65,7 +65,9 @@ async def serve(
         timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout)),
         limit_concurrency=settings.max_connections,
     )
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    loud = logging.getLogger("uvicorn.error")
+    loud.setLevel(logging.WARNING)
+    loud.addFilter(_is_news)
     _allow_open_files(settings.max_connections + OTHER_FILES)
     server = _Server(config, ready)
     # What is there now stays: the collector need not look at it again and again.
@@ -81,6 +83,11 @@ async def serve(
     finally:
         watch.cancel()
     return 0
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out the line about each request that is no HTTP: it names nobody, and a flood would fill the disk."""
+    return "Invalid HTTP request" not in record.getMessage()
 
 
 def _allow_open_files(wanted: int) -> None:

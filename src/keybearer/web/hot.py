@@ -129,6 +129,9 @@ class _HotProtocol(HttpToolsProtocol):
         self._between = True
         self._repeats = False
         self._again: Again | None = None
+        # Bytes that came in a row without any data of a body.
+        self._heard = False
+        self._silent = 0
 
     # Time: one timer a connection, which looks when it fires. Arming one per request would cost as much as a verify.
 
@@ -187,9 +190,14 @@ class _HotProtocol(HttpToolsProtocol):
         if not self._between or self._chunk > MAX_BYTES or self._is_busy() or self._is_full():
             self._repeats = False
             self._before += self._chunk
+            self._heard = False
             super().data_received(data)
             if not self._head_is_read and self._before > MAX_UNFINISHED:
                 self._refuse(431, b"The headers are too large.")
+            # Behind the head, the parser keeps what is neither data nor a whole field: a trailer or an extension.
+            self._silent = 0 if self._heard or self._between else self._silent + self._chunk
+            if self._head_is_read and self._silent > MAX_UNFINISHED:
+                self._refuse(431, b"The trailers are too large.")
             return
         known = self.routes.known
         fingerprint, again = known.recall(data, self._peer)
@@ -259,6 +267,7 @@ class _HotProtocol(HttpToolsProtocol):
         self._trailer_bytes = 0
         self._before = 0
         self._begun += 1
+        self._heard = True
         self._between = False
         self._reading_since = self.loop.time()
 
@@ -316,6 +325,7 @@ class _HotProtocol(HttpToolsProtocol):
         self._body = b""
 
     def on_body(self, body: bytes) -> None:
+        self._heard = True
         if self._edge is None:
             if not self.transport.is_closing():
                 if len(body) >= MIN_PROGRESS:
