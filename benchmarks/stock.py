@@ -24,10 +24,10 @@ from keybearer.core.records import (
     Environment,
     Project,
     RateLimit,
+    Record,
     SecretVersion,
 )
 from keybearer.keyring import FileKeyring, open_keyring
-from keybearer.ports import AnyRecord
 from keybearer.services.bootstrap import OWN_PROJECT_ID
 from keybearer.settings import Settings
 from keybearer.stores.session import machine_now
@@ -82,14 +82,14 @@ def stock(data: Path, count: int) -> Stock:
     return Stock(data, str(root_key), service_key, project.id, credentials, count, width)
 
 
-def _insert(connection: sqlite3.Connection, records: list[AnyRecord]) -> None:
+def _insert(connection: sqlite3.Connection, records: list[Record]) -> None:
     table = TABLES[type(records[0])]
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(table.insert, _rows(records))
     connection.execute("COMMIT")
 
 
-def _rows(records: list[AnyRecord]) -> Iterator[tuple[object, ...]]:
+def _rows(records: list[Record]) -> Iterator[tuple[object, ...]]:
     for record in records:
         table = TABLES[type(record)]
         first = (record.id, record.state, record.revision, record.deleted_at)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .core.errors import InvalidInput
 from .core.instant import Instant
-from .core.records import BoundLimit, BoundQuota, CreditPolicy, KeyRecord, Take, bind_limits
+from .core.records import BoundLimit, BoundQuota, CredentialRecord, CreditPolicy, Take, bind_limits
 from .core.requirement import Requirement
 from .ports import Charge, CreditTake, QuotaTake, Records
 
@@ -30,7 +30,7 @@ class Budget(NamedTuple):
         )
 
 
-def budget_of(record: KeyRecord, requirement: Requirement, records: Records) -> Budget:
+def budget_of(record: CredentialRecord, requirement: Requirement, records: Records) -> Budget:
     """Return what this request takes from this key.
 
     Automatic limits take ``requirement.cost``, limits that the request names take their own cost. A name that the key,
@@ -85,7 +85,7 @@ def _named_costs(
 
 
 def _with_default_plan(
-    record: KeyRecord, requirement: Requirement, records: Records
+    record: CredentialRecord, requirement: Requirement, records: Records
 ) -> tuple[tuple[BoundLimit, ...], tuple[BoundQuota, ...]]:
     api = requirement.api
     plan = records.default_plan(api) if api is not None else None

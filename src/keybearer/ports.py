@@ -10,28 +10,17 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from .core.artefacts import Artefact, ArtefactKind
 from .core.audit_chain import AuditDraft, AuditEntry
 from .core.errors import Code, Rejected
 from .core.instant import Instant
 from .core.principal import Principal
 from .core.quota import LimitState
-from .core.records import (
-    Api,
-    ApiKey,
-    CreditPolicy,
-    Identity,
-    KeyRecord,
-    Plan,
-    Project,
-    Quota,
-    SecretVersion,
-    Take,
-)
+from .core.records import Api, ApiKey, CreditPolicy, KeyRecord, Plan, Quota, R, Record, SecretVersion, Take
 from .core.requirement import Requirement
 from .core.standing import Standing
+from .core.tokens import AccessToken, TokenFamily, TokenRecord
 
-AnyRecord = Api | Project | Plan | Identity | ApiKey
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
 T = TypeVar("T")
 
 
@@ -101,11 +90,11 @@ class Event:
 class Query:
     """Which records to list, in order of id. ``where`` compares indexed fields with values, all of which must hold.
 
-    Fields: ``project_id`` (Identity, ApiKey), ``identity_id``, ``plan_id`` (Project, ApiKey), ``kind``,
-    ``environment``,
-    ``owner`` (ApiKey), ``identifier`` (Api), ``external_id`` (Identity), ``name`` (all but Identity), ``tag`` (ApiKey),
-    ``state`` (all). Deleted records are left out unless ``state`` asks for them. An unknown field raises
-    ``InvalidInput``.
+    Fields: ``project_id`` (Identity, ApiKey, Client, Grant), ``identity_id``, ``plan_id`` (Project, ApiKey), ``kind``,
+    ``environment``, ``owner`` (ApiKey), ``identifier`` (Api), ``external_id`` (Identity), ``name`` (Api, Project, Plan,
+    ApiKey, Client), ``tag`` (ApiKey), ``email`` (User), ``user_id`` (Link, Session, Grant), ``client_id`` (Grant),
+    ``issuer`` (Link, Upstream), ``subject`` (Link), ``origin`` (Client), ``state`` (all). Deleted
+    records are left out unless ``state`` asks for them. An unknown field raises ``InvalidInput``.
     """
 
     where: Mapping[str, str] = field(default_factory=dict)
@@ -257,13 +246,14 @@ class UnitOfWork(Protocol):
         """Return records in order of id."""
         ...
 
-    async def insert(self, record: AnyRecord) -> None:
-        """Add a record; raises ``Conflict`` when its id or its unique field exists (Api.identifier,
-        (Identity.project_id, external_id), ApiKey.foreign_lookup), be the other deleted or not.
+    async def insert(self, record: Record) -> None:
+        """Add a record; raises ``Conflict`` when its id or its unique field exists (Api.identifier, User.email,
+        (Identity.project_id, external_id), ApiKey.foreign_lookup, Factors.user_id, (Link.issuer, subject)), be the
+        other deleted or not. Of the grants of one user to one client, one may be neither revoked nor deleted.
         """
         ...
 
-    async def update(self, record: AnyRecord) -> None:
+    async def update(self, record: Record) -> None:
         """Replace a record; raises ``Conflict`` unless the stored revision is ``record.revision - 1``."""
         ...
 
@@ -289,6 +279,48 @@ class UnitOfWork(Protocol):
 
     async def remember(self, response: RememberedResponse) -> None:
         """Keep a response; raises ``Conflict`` when (actor, idempotency_key) is taken."""
+        ...
+
+    async def add_token(self, token: AccessToken) -> None:
+        """Store an opaque access token. No event: nobody can have asked for it before."""
+        ...
+
+    async def revoke_token(self, token_id: str, expires_at: Instant) -> bool:
+        """Refuse an access token, opaque or JWT, until it expires; false when it already is. The caller emits."""
+        ...
+
+    async def get_family(self, family_id: str) -> TokenFamily:
+        """Return a family, locked until the end of the transaction; raises ``NotFound``."""
+        ...
+
+    async def add_family(self, family: TokenFamily) -> None:
+        """Store a new family of refresh tokens."""
+        ...
+
+    async def update_family(self, family: TokenFamily, *, generation: int) -> None:
+        """Replace a family; raises ``Conflict`` unless the stored one is of this ``generation`` (before the change)."""
+        ...
+
+    async def revoke_families(self, column: str, value: str, now: Instant) -> tuple[str, ...]:
+        """Revoke all living families whose ``column`` (``grant_id``, ``session_id``, ``client_id``, ``user_id`` or
+        ``key_id``) is ``value``, and return their ids; the caller emits an event for each.
+        """
+        ...
+
+    async def add_artefact(self, artefact: Artefact) -> None:
+        """Store an artefact; raises ``Conflict`` when one of its kind has this id, used or expired though it may be."""
+        ...
+
+    async def get_artefact(self, kind: ArtefactKind, artefact_id: str) -> Artefact:
+        """Return an artefact, locked until the end of the transaction; raises ``NotFound``, and never looks at time."""
+        ...
+
+    async def update_artefact(self, artefact: Artefact) -> None:
+        """Replace what was read by ``get_artefact`` in this transaction."""
+        ...
+
+    async def remove_artefacts(self, kind: ArtefactKind, subject: str) -> int:
+        """Remove all artefacts of a kind that belong to a subject; returns how many there were."""
         ...
 
     async def add_foreign_scheme(self, scheme: str) -> bool:
@@ -330,6 +362,22 @@ class Store(Protocol):
 
     async def find_foreign(self, lookups: Sequence[str]) -> KeyRecord | None:
         """Return the imported key whose ``foreign_lookup`` is one of these."""
+        ...
+
+    async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return an access token with all it depends on, and the head at or before which all of it was read.
+
+        ``claimed`` is what a JWT says whose signature was verified, and stands in for the row that an opaque token has.
+        ``None`` when there is no such row, or the client or its project is missing.
+        """
+        ...
+
+    async def get_family(self, family_id: str) -> TokenFamily:
+        """Return a family of refresh tokens; raises ``NotFound``."""
+        ...
+
+    async def get_artefact(self, kind: ArtefactKind, artefact_id: str) -> Artefact:
+        """Return an artefact; raises ``NotFound``, and never looks at time."""
         ...
 
     async def get(self, kind: type[R], record_id: str) -> R:
@@ -400,7 +448,8 @@ class Store(Protocol):
 
     async def sweep(self, now: Instant, batch: int = 1000) -> Swept:
         """Remove what has expired, at most ``batch`` rows per table: remembered responses and charges after a day,
-        events after a week, quota counters of past windows, usage minutes after 30 days (rolled into hours first).
+        events after a week, quota counters of past windows, usage minutes after 30 days (rolled into hours first);
+        access tokens, revocations, artefacts, families, sessions and grants a day after their end.
         """
         ...
 
@@ -422,6 +471,14 @@ class ImmediateStore(Store, Protocol):
 
     def find_foreign_now(self, lookups: Sequence[str]) -> KeyRecord | None:
         """Like ``find_foreign``."""
+        ...
+
+    def find_token_now(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Like ``find_token``."""
+        ...
+
+    def get_now(self, kind: type[R], record_id: str) -> R:
+        """Like ``get``."""
         ...
 
     def head_now(self) -> int:
@@ -454,6 +511,14 @@ class Records(Protocol):
 
     async def find_foreign(self, lookups: Sequence[str]) -> KeyRecord | None:
         """Like ``find``, by lookups of imported keys."""
+        ...
+
+    def find_token_now(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return a fresh access token, like ``find_now``; ``claimed`` as in ``Store.find_token``."""
+        ...
+
+    async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return an access token, from the cache while it is fresh, else from the store."""
         ...
 
     async def refresh(self) -> None:

@@ -89,12 +89,12 @@ class Verifier:
     def standing_of(self, verified: Verified, requirement: Requirement) -> Standing | None:
         """Return what was found out about a credential just now, if nothing but an event or its expiry can alter it.
 
-        ``None`` for what is charged durably, for imported keys (their secrets may be guessable, so nothing is
-        remembered about them), and where the cache does not hold the record or is not fresh.
+        ``None`` for access tokens, for what is charged durably, for imported keys (their secrets may be guessable, so
+        nothing is remembered about them), and where the cache does not hold the record or is not fresh.
         """
         record, number = verified.principal
         api = requirement.api
-        if record.key.foreign_lookup is not None or self._immediate is None:
+        if not isinstance(record, KeyRecord) or record.key.foreign_lookup is not None or self._immediate is None:
             return None
         try:
             view = self._records.view_now()
@@ -275,7 +275,7 @@ class Verifier:
             return Verified(principal, states)
         charged: Charged | None = None
         try:
-            charged = await self._engines.store.charge(budget.charge(principal.record.key.id, requirement, now))
+            charged = await self._engines.store.charge(budget.charge(principal.record.counted_as, requirement, now))
         finally:
             # A request that was refused, repeated or not answered must not have spent its rate limits.
             if budget.takes and (charged is None or charged.code is not Code.VALID or charged.replayed):

@@ -16,9 +16,10 @@ from keybearer.core.records import (
     Plan,
     Project,
     Quota,
+    Record,
     SecretVersion,
 )
-from keybearer.ports import AnyRecord, Charge, CreditTake, QuotaTake, Store, UnitOfWork
+from keybearer.ports import Charge, CreditTake, QuotaTake, Store, UnitOfWork
 
 AUDIT_KEY = b"a" * 32
 NOW = Instant(1_700_000_000_000_000)  # 2023-11-14T22:13:20Z, a Tuesday
@@ -87,7 +88,7 @@ def key(number: int = 1, **changes: Any) -> ApiKey:
     return ApiKey(**{**given, **changes})
 
 
-async def insert(store: Store, *records: AnyRecord) -> None:
+async def insert(store: Store, *records: Record) -> None:
     """Insert records in one work, with one event each."""
 
     async def work(unit: UnitOfWork) -> None:

@@ -9,7 +9,7 @@ import typer
 from msgspec import UNSET, UnsetType
 
 from ..client import IssuedKey, calls
-from ..core.records import CredentialKind, Environment
+from ..core.records import Environment, KeyKind
 from ..wire.keys import KeyView, RestrictionsSpec
 from . import options, output, values
 from .credits import add_credits_command
@@ -47,7 +47,7 @@ ExpiresAt = Annotated[
 SecretOnly = Annotated[bool, typer.Option("--secret-only", help="Print nothing but the secret.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when every node refuses it.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
-Kind = Annotated[CredentialKind, typer.Option("--kind", help="What kind of key.")]
+Kind = Annotated[KeyKind, typer.Option("--kind", help="What kind of key.")]
 Env = Annotated[Environment, typer.Option("--environment", "--env", help="Live or test.")]
 EMPTIED: dict[str, Any] = {
     "owner": None,
@@ -77,7 +77,7 @@ def create(
     session: Session,
     project: Annotated[str, typer.Option("--project", help="Id of the project that will call with it.")],
     name: Annotated[str, typer.Option(help="What people call it.")],
-    kind: Kind = CredentialKind.SECRET_KEY,
+    kind: Kind = KeyKind.SECRET_KEY,
     environment: Env = Environment.LIVE,
     owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
     identity: Annotated[str | None, typer.Option("--identity", help="Id of an identity to share limits with.")] = None,
@@ -133,7 +133,7 @@ def list_keys(
     project: ProjectFilter = None,
     identity: Annotated[str | None, typer.Option("--identity", help="Only of this identity.")] = None,
     plan: Annotated[str | None, typer.Option("--plan", help="Only with this plan of their own.")] = None,
-    kind: Annotated[CredentialKind | None, typer.Option(help="Only of this kind.")] = None,
+    kind: Annotated[KeyKind | None, typer.Option(help="Only of this kind.")] = None,
     environment: Annotated[
         Environment | None, typer.Option("--environment", "--env", help="Only live or test.")
     ] = None,

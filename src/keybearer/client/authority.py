@@ -24,7 +24,7 @@ from ..wire.verify import (
     Whoami,
 )
 from .call import Call, Pages, query, revealed
-from .keys import Keys, Kind
+from .keys import Keys
 from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
 
@@ -83,7 +83,7 @@ class Authority(Resource[D]):
         *,
         api: str | None = None,
         permissions: Sequence[str] | str | None = None,
-        accept: Sequence[Kind] | None = None,
+        accept: Sequence[CredentialKind | str] | None = None,
         limits: Mapping[str, int] | None = None,
         cost: int = 1,
         credits: int | None = None,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from ..core.records import CredentialKind, Environment
+from ..core.records import Environment, KeyKind
 from ..core.secret import Secret
 from ..wire.base import Response
 from ..wire.keys import (
@@ -29,7 +29,7 @@ from .call import Call, Duration, Pages, Stream, encode_body, once, query, secon
 from .operation import D, operation, series
 from .records import Records, StateName, credits_call, given_dict, given_list
 
-Kind = CredentialKind | Literal["secret_key", "publishable_key"]
+Kind = KeyKind | Literal["secret_key", "publishable_key"]
 EnvironmentName = Environment | Literal["live", "test"]
 
 
@@ -52,7 +52,7 @@ class Keys(Records[D, KeyView]):
         *,
         project_id: str,
         name: str,
-        kind: Kind = CredentialKind.SECRET_KEY,
+        kind: Kind = KeyKind.SECRET_KEY,
         environment: EnvironmentName = Environment.LIVE,
         owner: str | None = None,
         identity_id: str | None = None,
@@ -76,7 +76,7 @@ class Keys(Records[D, KeyView]):
         body = CreateKey(
             project_id=project_id,
             name=name,
-            kind=CredentialKind(kind),
+            kind=KeyKind(kind),
             environment=Environment(environment),
             owner=owner,
             identity_id=identity_id,

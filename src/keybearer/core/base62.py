@@ -24,6 +24,14 @@ def encode(number: int, width: int) -> str:
     return "".join(reversed(digits))
 
 
+def decode(digits: str) -> int:
+    """Return the number that ``encode`` made these digits of; raises ``ValueError`` for any other character."""
+    number = 0
+    for digit in digits:
+        number = number * 62 + ALPHABET.index(digit)
+    return number
+
+
 def encode_crc32(crc: int) -> str:
     """Return a 32-bit value in six digits, two at a time: this runs on the hot path."""
     rest, low = divmod(crc, 3844)

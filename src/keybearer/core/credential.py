@@ -34,6 +34,29 @@ def new_id(now: Instant) -> str:
     return base62.encode(now // 1000, ID_TIME_WIDTH) + base62.random_text(ID_LENGTH - ID_TIME_WIDTH)
 
 
+def new_expiring_id(expires_at: Instant) -> str:
+    """Return a public id of 16 characters: the expiry in milliseconds (rounded down), then 53 random bits.
+
+    For what is short-lived and many: what expires together lies together, so that the expired are one range of ids.
+    """
+    return new_id(expires_at)
+
+
+def expiry_of(expiring_id: str) -> Instant:
+    """Return the instant that an id of ``new_expiring_id`` begins with; raises ``ValueError`` for any other text.
+
+    It is less than a millisecond before the expiry that the id was made with.
+    """
+    if len(expiring_id) != ID_LENGTH:
+        raise ValueError("not an id")
+    return Instant(base62.decode(expiring_id[:ID_TIME_WIDTH]) * 1000)
+
+
+def first_id_at(instant: Instant) -> str:
+    """Return what sorts before every id that begins with this instant, and after every id of an earlier millisecond."""
+    return base62.encode(instant // 1000, ID_TIME_WIDTH)
+
+
 def checksum(body: str) -> str:
     """Return the six characters that end a credential whose other characters are ``body``."""
     return base62.encode_crc32(crc32(body.encode()))

@@ -14,7 +14,7 @@ from typing import Final
 from .errors import Code, Rejected
 from .instant import Instant
 from .principal import Principal
-from .records import NATIVE, KeyRecord, SecretVersion, State
+from .records import NATIVE, CredentialRecord, KeyRecord, SecretVersion, State
 from .requirement import Requirement
 from .sources import application_allowed, in_networks, path_matches
 
@@ -79,17 +79,22 @@ def decide(record: KeyRecord, version: SecretVersion | None, requirement: Requir
         if api.state is not State.ENABLED or api.id not in project.enabled_apis:
             raise reject(Code.API_NOT_ALLOWED, "This API is not enabled for the project.")
     if record.is_restricted:
-        _check_restrictions(record, requirement, reject)
-    if requirement.demand is not None:
-        missing = requirement.demand.missing(record.permissions)
-        if missing:
-            raise reject(Code.INSUFFICIENT_PERMISSIONS, "This key lacks a permission.", missing)
+        check_restrictions(record, requirement, reject)
+    check_demand(record, requirement, reject)
     return Principal(record, version.number)
 
 
-def _check_restrictions(record: KeyRecord, requirement: Requirement, reject: Callable[[Code, str], Rejected]) -> None:
-    """Raise when the key's restrictions are not met. What is restricted but not stated is refused."""
-    restrictions = record.key.restrictions
+def check_demand(record: CredentialRecord, requirement: Requirement, reject: Callable[..., Rejected]) -> None:
+    """Raise when a permission is lacking that the guard demands."""
+    if requirement.demand is not None:
+        missing = requirement.demand.missing(record.permissions)
+        if missing:
+            raise reject(Code.INSUFFICIENT_PERMISSIONS, "This credential lacks a permission.", missing)
+
+
+def check_restrictions(record: CredentialRecord, requirement: Requirement, reject: Callable[..., Rejected]) -> None:
+    """Raise when the restrictions are not met. What is restricted but not stated is refused."""
+    restrictions = record.restrictions
     api = requirement.api
     if restrictions.apis and (api is None or api.id not in restrictions.apis):
         raise reject(Code.API_NOT_ALLOWED, _said(api, "This key is restricted to other APIs.", "APIs", "api"))

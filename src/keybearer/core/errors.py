@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .quota import LimitState
-    from .records import KeyRecord
+    from .records import CredentialRecord
 
 
 class Code(StrEnum):
@@ -70,7 +70,7 @@ class Rejected(KeybearerError):
         code: Code,
         public: str = "The credential was refused.",
         *,
-        record: KeyRecord | None = None,
+        record: CredentialRecord | None = None,
         version: int | None = None,
         missing: Sequence[str] = (),
         retry_after: int | None = None,

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from .artefacts import Artefact
+from .clients import Client
 from .errors import Conflict
+from .grants import Grant
 from .instant import DAY, Instant
-from .records import Api, ApiKey, Identity, Plan, Project, Record, SecretVersion, State
-
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
+from .records import ApiKey, R, Record, SecretVersion, State
+from .sessions import Session
+from .signing_keys import SigningKey
+from .tokens import TokenFamily
 
 UNDELETE_IN: Final = 30 * DAY
 """How long a deleted record can be brought back."""
@@ -28,6 +32,9 @@ class Change(StrEnum):
     DELETE = "delete"
     UNDELETE = "undelete"
 
+
+REVOCABLE: Final = (ApiKey, Client, Grant, Session, SigningKey)
+"""The kinds of record that can be refused for good."""
 
 RESTORED: Final = "as before the deletion"
 
@@ -60,7 +67,7 @@ def change(record: R, wanted: Change, now: Instant) -> R:
     Raises ``Conflict`` when the table has no such change, or when the time to undelete is over.
     """
     target = TRANSITIONS[record.state].get(wanted)
-    if target is None or (wanted is Change.REVOKE and not isinstance(record, ApiKey)):
+    if target is None or (wanted is Change.REVOKE and not isinstance(record, REVOCABLE)):
         raise Conflict(_why_not(record, wanted))
     if target == record.state:
         return record
@@ -121,6 +128,20 @@ def retire_version(
     ends = [now + grace_in]
     ends += [at for at in (version.expires_at, key_expires_at) if at is not None]
     return replace(version, expires_at=Instant(min(ends)), quiet_in=quiet_in)
+
+
+def revoke_family(family: TokenFamily, now: Instant) -> TokenFamily:
+    """Return the family refused from now on; a family that is revoked stays as it is."""
+    return family if family.revoked_at is not None else replace(family, revoked_at=now)
+
+
+def use_up(artefact: Artefact, now: Instant) -> Artefact:
+    """Return the artefact as used; raises ``Conflict`` when it was used before, or is over."""
+    if artefact.used_at is not None:
+        raise Conflict("This was used already.")
+    if now >= artefact.expires_at:
+        raise Conflict("The time to use this is over.")
+    return replace(artefact, used_at=now)
 
 
 def is_forgotten(record: Record, now: Instant) -> bool:

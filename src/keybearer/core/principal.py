@@ -8,19 +8,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .quota import LimitState
-from .records import CredentialKind, Environment, KeyRecord
+from .records import CredentialKind, CredentialRecord, Environment, KeyRecord
 
 
 class Principal(NamedTuple):
-    """A verified caller. Only ``decide`` makes one, so holding one proves that every check ran."""
+    """A verified caller. Only ``decide`` and ``decide_token`` make one, so holding one proves that every check ran.
 
-    record: KeyRecord
+    ``record`` is a ``KeyRecord`` or a ``TokenRecord``; ``version`` is of a key's secret, 0 for a token.
+    """
+
+    record: CredentialRecord
     version: int
 
     @property
     def credential_id(self) -> str:
         """The public, log-safe id of the credential."""
-        return self.record.key.id
+        return self.record.id
 
     @property
     def project_id(self) -> str:
@@ -30,12 +33,12 @@ class Principal(NamedTuple):
     @property
     def kind(self) -> CredentialKind:
         """Which kind of credential was presented."""
-        return self.record.key.kind
+        return self.record.kind
 
     @property
     def environment(self) -> Environment:
-        """Live or test."""
-        return self.record.key.environment
+        """Live or test; tokens are live."""
+        return self.record.key.environment if isinstance(self.record, KeyRecord) else Environment.LIVE
 
     @property
     def permissions(self) -> frozenset[str]:

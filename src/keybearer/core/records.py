@@ -1,7 +1,8 @@
 """The records of the authority: APIs, projects, plans, identities and API keys, as frozen values.
 
-Every record has an ``id`` (prefix and 16 base62 characters, older ids sort first), a ``state``, and a ``revision`` that
-grows by one with each change, so that two writers cannot overwrite each other unseen.
+Users, sessions, clients, grants and tokens have files of their own beside this one. Every record has an ``id`` (prefix
+and 16 base62 characters, older ids sort first), a ``state``, and a ``revision`` that grows by one with each change, so
+that two writers cannot overwrite each other unseen.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from .instant import Instant
 from .quota import CalendarUnit
@@ -36,6 +37,21 @@ class CredentialKind(StrEnum):
 
     SECRET_KEY = "secret_key"
     PUBLISHABLE_KEY = "publishable_key"
+    ACCESS_TOKEN = "access_token"
+
+
+class KeyKind(StrEnum):
+    """The kinds of API key: those credential kinds that a project can create."""
+
+    SECRET_KEY = "secret_key"
+    PUBLISHABLE_KEY = "publishable_key"
+
+
+class TokenFormat(StrEnum):
+    """How an API's access tokens are written: opaque (looked up) or JWT (RFC 9068, readable by the API itself)."""
+
+    OPAQUE = "opaque"
+    JWT = "jwt"
 
 
 class Environment(StrEnum):
@@ -47,11 +63,16 @@ class Environment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One permission that an API understands. Publishable keys may hold only those that are ``read_only``."""
+    """One permission that an API understands, which is also a scope that clients may ask for.
+
+    Publishable keys may hold only those that are ``read_only``. A ``restricted`` one is granted only to users who hold
+    it, whatever they consent to.
+    """
 
     name: str
     description: str = ""
     read_only: bool = False
+    restricted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +180,23 @@ class Record:
     state_before_deletion: State | None = None
 
 
+R = TypeVar("R", bound=Record)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Api(Record):
-    """A resource server. ``identifier`` is its audience URI; ``default_plan_id`` serves projects that have no plan."""
+    """A resource server. ``identifier`` is its audience URI; ``default_plan_id`` serves projects that have no plan.
+
+    ``token_format`` is how access tokens for it are written, ``token_in`` how long one lives at most (microseconds;
+    ``None``: as the settings say).
+    """
 
     identifier: str
     name: str
     permissions: tuple[Permission, ...] = ()
-    accepts: tuple[CredentialKind, ...] = (CredentialKind.SECRET_KEY, CredentialKind.PUBLISHABLE_KEY)
+    accepts: tuple[CredentialKind, ...] = tuple(CredentialKind)
+    token_format: TokenFormat = TokenFormat.OPAQUE
+    token_in: int | None = None
     key_header: str = "x-api-key"
     allow_publishable_in_query: bool = False
     default_plan_id: str | None = None
@@ -268,23 +298,24 @@ class BoundQuota:
 Network = IPv4Network | IPv6Network
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """Everything a verify needs to know of one key, read at once: the key and what it depends on.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialRecord:
+    """What a verify needs to know of any credential, read at once; keys and tokens add their own to it.
 
     ``seq`` is the head of the event log at the moment of reading, ``depends_on`` the ids whose events make it stale.
+    ``counted_as`` is the id that usage is counted by: the key, or the client of a token.
     ``standard_takes`` are the automatic limits at a cost of 1, and ``is_standard`` says that no quota or credits come
-    on top. ``is_restricted`` is false when ``restrictions`` restrict nothing,
-    ``is_foreign`` true while a version still has the hash of another system. Built by :func:`key_record`, which
-    computes here, once per read, what each verify would compute again.
+    on top. ``is_restricted`` is false when ``restrictions`` restrict nothing.
     """
 
     seq: int
-    key: ApiKey
+    id: str
+    kind: CredentialKind
+    counted_as: str
     project: Project
-    identity: Identity | None
     plan: Plan | None
     permissions: frozenset[str]
+    restrictions: Restrictions
     networks: tuple[Network, ...]
     limits: tuple[BoundLimit, ...]
     quotas: tuple[BoundQuota, ...]
@@ -293,6 +324,17 @@ class KeyRecord:
     standard_takes: tuple[Take, ...]
     is_standard: bool
     is_restricted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord(CredentialRecord):
+    """An API key with all it depends on. ``is_foreign`` is true while a version still has another system's hash.
+
+    Built by :func:`key_record`, which computes once per read what each verify would compute again.
+    """
+
+    key: ApiKey
+    identity: Identity | None
     is_foreign: bool
 
 
@@ -330,11 +372,15 @@ def key_record(seq: int, key: ApiKey, project: Project, identity: Identity | Non
     quotas = tuple(BoundQuota(owner, quota) for owner, _, quotas in owners for quota in quotas)
     return KeyRecord(
         seq=seq,
+        id=key.id,
+        kind=key.kind,
+        counted_as=key.id,
         key=key,
         project=project,
         identity=identity,
         plan=plan,
         permissions=frozenset(key.permissions),
+        restrictions=key.restrictions,
         networks=tuple(ip_network(network) for network in key.restrictions.ip_networks),
         limits=limits,
         quotas=quotas,

@@ -19,6 +19,8 @@ class NamedCost(NamedTuple):
 class Requirement(NamedTuple):
     """What must hold for a request to pass; what is ``None`` or empty was not asked.
 
+    ``key_thumbprint`` and ``certificate_thumbprint`` are of keys that the sender proved to have (RFC 9449,
+    RFC 8705).
     ``client_ip`` comes from the caller or from trusted proxies only. ``cost`` is what automatic limits and quotas take,
     ``credit_cost`` what credits take.
     """
@@ -38,6 +40,8 @@ class Requirement(NamedTuple):
     credit_cost: int = 1
     request_id: str | None = None
     tags: tuple[str, ...] = ()
+    key_thumbprint: str = ""
+    certificate_thumbprint: str = ""
 
 
 ANYTHING = Requirement()

@@ -34,8 +34,8 @@ async def identify(verifier: Verifier, text: str, requirement: Requirement) -> H
 async def whoami(authority: Authority, holder: Holder, requirement: Requirement) -> Whoami:
     """Return what a key is. The key must be good and come from where it may, but may be restricted to other APIs."""
     record, version = holder.record, holder.version
-    bound = record.key.restrictions
-    here = replace(record, key=replace(record.key, restrictions=replace(bound, apis=(), methods=(), paths=())))
+    bound = record.restrictions
+    here = replace(record, restrictions=replace(bound, apis=(), methods=(), paths=()))
     decide(here, version, requirement, authority.clock.now())
     key, project = record.key, record.project
     limited = [one for one in (key, record.identity, record.plan) if one is not None]

@@ -16,7 +16,7 @@ from ..core import own_api
 from ..core.credential import new_id
 from ..core.errors import FieldProblem, InvalidInput, KeybearerError, NotFound
 from ..core.instant import Instant
-from ..core.records import ApiKey
+from ..core.records import ApiKey, CredentialKind
 from ..formats import foreign
 from ..formats.api_key import prefix_for
 from ..ports import UnitOfWork
@@ -183,7 +183,7 @@ async def _key_of(
         ground,
         now,
         credential_id=new_id(now),
-        prefix=prefix_for(ground.project.brand, body.kind, body.environment),
+        prefix=prefix_for(ground.project.brand, CredentialKind(body.kind), body.environment),
         versions=versions,
         foreign_lookup=None if declared is None else declared.lookup,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.instant import Instant
-from ..core.records import KEY_ID, ApiKey, SecretVersion
+from ..core.records import KEY_ID, ApiKey, CredentialKind, SecretVersion
 from ..wire.keys import KeySettings
 from .authority import Caller
 from .grounds import Ground
@@ -37,7 +37,7 @@ def draft_key(
         created_at=now,
         updated_at=now,
         project_id=ground.project.id,
-        kind=body.kind,
+        kind=CredentialKind(body.kind),
         environment=body.environment,
         prefix=prefix,
         name=body.name,

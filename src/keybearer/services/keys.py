@@ -11,7 +11,7 @@ from ..core.credential import mint, new_id
 from ..core.errors import InvalidInput, NotFound
 from ..core.instant import Instant
 from ..core.lifecycle import Change, touch
-from ..core.records import ApiKey, SecretVersion
+from ..core.records import ApiKey, CredentialKind, SecretVersion
 from ..core.secret import Secret
 from ..formats.api_key import prefix_for
 from ..ports import CreditBalance, UnitOfWork
@@ -46,7 +46,7 @@ async def create(authority: Authority, caller: Caller, body: CreateKey) -> Issue
     ground = await read_ground(authority, caller, body.project_id)
     now = authority.clock.now()
     problems = Problems()
-    prefix, credential_id = prefix_for(ground.project.brand, body.kind, body.environment), new_id(now)
+    prefix, credential_id = prefix_for(ground.project.brand, CredentialKind(body.kind), body.environment), new_id(now)
     credential = mint(prefix, credential_id)
     versions = (new_version(authority, credential, 1, now),)
     key = draft_key(problems, caller, body, ground, now, credential_id=credential_id, prefix=prefix, versions=versions)

@@ -8,12 +8,12 @@ from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from ..core.errors import InvalidInput
-from ..core.records import CredentialKind, Environment, State
-from ..ports import Query, R, Store
+from ..core.records import Environment, KeyKind, R, State
+from ..ports import Query, Store
 
 T = TypeVar("T")
 MAX_PAGE = 200
-_CHOICES: Final[dict[str, type[StrEnum]]] = {"state": State, "kind": CredentialKind, "environment": Environment}
+_CHOICES: Final[dict[str, type[StrEnum]]] = {"state": State, "kind": KeyKind, "environment": Environment}
 """Filters that have few values: a misspelt one must not look like an empty list."""
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 from ..core.errors import Conflict
 from ..core.instant import Instant
 from ..core.lifecycle import Change, change
-from ..core.records import Api, ApiKey, Identity, Plan, Project, Record, State
-from ..ports import AnyRecord, R, UnitOfWork
+from ..core.records import Api, ApiKey, Identity, Plan, Project, R, Record, State
+from ..ports import UnitOfWork
 from .authority import Authority, Caller, Deed
 
 V = TypeVar("V")
@@ -24,7 +24,7 @@ WORDS: Final[dict[type[Any], str]] = {
 """What each kind of record is called in events, in the audit log and in messages."""
 
 
-def project_of(record: AnyRecord) -> str | None:
+def project_of(record: Record) -> str | None:
     """Return the project that a record belongs to, for the audit log."""
     if isinstance(record, Project):
         return record.id

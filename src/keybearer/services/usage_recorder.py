@@ -79,10 +79,11 @@ class UsageRecorder:
     def verified(self, principal: Principal, requirement: Requirement, now: Instant) -> None:
         """Count an accepted credential."""
         record = principal.record
-        key_id, project_id = record.key.id, record.project.id
+        key_id, project_id = record.counted_as, record.project.id
         api = requirement.api
         self._usage[now // MINUTE, project_id, key_id, api.id if api is not None else "", "VALID"] += 1
-        self._uses[key_id, principal.version] = now
+        if principal.version:
+            self._uses[key_id, principal.version] = now
         if requirement.client_ip is not None or requirement.tags:
             self._count_facets(project_id, key_id, requirement, "VALID", now)
 
@@ -103,7 +104,7 @@ class UsageRecorder:
     def rejected(self, rejection: Rejected, attempted_id: str, requirement: Requirement, now: Instant) -> None:
         """Count a refused credential; one that matched no secret counts for no key, whatever id it claimed."""
         record = rejection.record
-        project_id, key_id = (record.project.id, record.key.id) if record is not None else ("", "")
+        project_id, key_id = (record.project.id, record.counted_as) if record is not None else ("", "")
         code = rejection.code.value
         api_id = requirement.api.id if requirement.api is not None else ""
         self._bounded(self._usage, (now // MINUTE, project_id, key_id, api_id, code))
@@ -122,12 +123,13 @@ class UsageRecorder:
         self._standing_minute = now // MINUTE
         for one in standing:
             record, version = one.principal
-            key_id, project_id = record.key.id, record.project.id
+            key_id, project_id = record.counted_as, record.project.id
             uses, at, requirement = one.uses, Instant(one.last_used), one.requirement
             one.uses = 0
             api = requirement.api
             self._usage[at // MINUTE, project_id, key_id, api.id if api is not None else "", "VALID"] += uses
-            self._uses[key_id, version] = max(at, self._uses.get((key_id, version), at))
+            if version:
+                self._uses[key_id, version] = max(at, self._uses.get((key_id, version), at))
             if requirement.client_ip is not None or requirement.tags:
                 self._count_facets(project_id, key_id, requirement, "VALID", at, uses)
 

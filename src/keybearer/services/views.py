@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from ..core.errors import NotFound
-from ..core.records import API_ID, Api, Record
-from ..ports import Query, R
+from ..core.records import API_ID, Api, R, Record
+from ..ports import Query
 from ..wire.base import moment, to_moment
 from .text import MAX_SHOWN
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from ..core.errors import StoreError, Unavailable
-from ..core.records import Api, KeyRecord, Plan, State
+from ..core.records import Api, CredentialRecord, KeyRecord, Plan, State
+from ..core.tokens import AccessToken, TokenRecord
 from ..ports import Event, ImmediateStore, NotReady, Query, Store
 from .doorbell import Doorbell, LocalDoorbell
 from .generations import RecordCache
@@ -54,7 +55,8 @@ class CachedRecords:
         self._doorbell: Doorbell = doorbell or LocalDoorbell()
         self._rung = self._doorbell.head
         self._monotonic_ns = monotonic_ns
-        self._cache = RecordCache(entries)
+        self._cache: RecordCache[KeyRecord] = RecordCache(entries)
+        self._tokens: RecordCache[TokenRecord] = RecordCache(entries)
         self._applied = 0
         self._view = 0
         self._fresh_until = 0
@@ -149,6 +151,29 @@ class CachedRecords:
             await self.refresh()
             return self._keep_foreign(lookups, await self._store.find_foreign(lookups))
 
+    def find_token_now(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Like ``find_now``, for access tokens."""
+        if self._monotonic_ns() >= self._fresh_until or self._rung() > self._applied:
+            self._catch_up_now()
+        record = self._cached_token(token_id, claimed)
+        if record is not None:
+            return record
+        if self._is_known_missing(token_id):
+            return None
+        if self._immediate is None:
+            raise NotReady
+        return self._keep_token(token_id, self._immediate.find_token_now(token_id, claimed))
+
+    async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Like ``find``, for access tokens."""
+        try:
+            return self.find_token_now(token_id, claimed)
+        except NotReady:
+            await self.refresh()
+            return self._cached_token(token_id, claimed) or self._keep_token(
+                token_id, await self._store.find_token(token_id, claimed)
+            )
+
     @property
     def foreign_schemes(self) -> frozenset[str]:
         """How imported keys are looked up; raises ``NotReady`` while the catalogue is not fresh."""
@@ -188,7 +213,7 @@ class CachedRecords:
         return self._applied
 
     def __len__(self) -> int:
-        return len(self._cache)
+        return len(self._cache) + len(self._tokens)
 
     def _is_fresh(self) -> bool:
         return self._monotonic_ns() < self._fresh_until and self._rung() <= self._applied
@@ -254,6 +279,7 @@ class CachedRecords:
             self._last_event[event.subject] = event.seq
             self._negatives.pop(event.subject, None)
             self._cache.drop(event.subject, event.seq)
+            self._tokens.drop(event.subject, event.seq)
             if event.type.startswith(_CATALOGUE_EVENTS):
                 self._catalogue_version += 1
             if event.type.startswith(("key.create", "key.import", "key.undelete", "foreign.")):
@@ -271,6 +297,7 @@ class CachedRecords:
 
     def _start_over(self, applied: int) -> None:
         self._cache.clear()
+        self._tokens.clear()
         self._negatives.clear()
         self._last_event.clear()
         self._forgotten_before = applied
@@ -305,7 +332,21 @@ class CachedRecords:
                 self._note_missing(lookup)
         return record
 
-    def _may_keep(self, record: KeyRecord) -> bool:
+    def _cached_token(self, token_id: str, claimed: AccessToken | None) -> TokenRecord | None:
+        """Return what is cached for a token, unless it was read for a token of another kind or with other claims."""
+        record = self._tokens.get(token_id)
+        if record is None or (not record.token.digest if claimed is None else record.token != claimed):
+            return None
+        return record
+
+    def _keep_token(self, token_id: str, record: TokenRecord | None) -> TokenRecord | None:
+        if record is None:
+            self._note_missing(token_id)
+        elif self._may_keep(record):
+            self._tokens.put(token_id, record)
+        return record
+
+    def _may_keep(self, record: CredentialRecord) -> bool:
         """Refuse a fill that is older than an event already applied for what it depends on (the stale-fill race)."""
         if record.seq < self._forgotten_before:
             return False

@@ -6,19 +6,23 @@ what nobody asked for since is dropped. That is close to least-recently-used, at
 
 from __future__ import annotations
 
-from ..core.records import KeyRecord
+from typing import Generic, TypeVar
+
+from ..core.records import CredentialRecord
+
+C = TypeVar("C", bound=CredentialRecord)
 
 
-class Generation:
+class Generation(Generic[C]):
     """Entries by cache key, and for every id they depend on, which cache keys that are."""
 
     __slots__ = ("dependents", "entries")
 
     def __init__(self) -> None:
-        self.entries: dict[str, KeyRecord] = {}
+        self.entries: dict[str, C] = {}
         self.dependents: dict[str, set[str]] = {}
 
-    def put(self, cache_key: str, record: KeyRecord) -> None:
+    def put(self, cache_key: str, record: C) -> None:
         """Keep a record under a cache key."""
         self.entries[cache_key] = record
         for record_id in record.depends_on:
@@ -33,19 +37,19 @@ class Generation:
                 del self.entries[cache_key]
 
 
-class RecordCache:
+class RecordCache(Generic[C]):
     """At most ``capacity`` records (give or take the last generation)."""
 
     def __init__(self, capacity: int) -> None:
         self._half = max(1, capacity // 2)
         self._enabled = capacity > 0
-        self._young = Generation()
-        self._old = Generation()
+        self._young: Generation[C] = Generation()
+        self._old: Generation[C] = Generation()
 
     def __len__(self) -> int:
         return len(self._young.entries) + len(self._old.entries)
 
-    def get(self, cache_key: str) -> KeyRecord | None:
+    def get(self, cache_key: str) -> C | None:
         """Return the record kept under this cache key."""
         record = self._young.entries.get(cache_key)
         if record is not None:
@@ -55,7 +59,7 @@ class RecordCache:
             self.put(cache_key, record)
         return record
 
-    def put(self, cache_key: str, record: KeyRecord) -> None:
+    def put(self, cache_key: str, record: C) -> None:
         """Keep a record, making room if necessary."""
         if not self._enabled:
             return

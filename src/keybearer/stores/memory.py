@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from ..core.artefacts import Artefact, ArtefactKind
 from ..core.audit_chain import GENESIS, AuditDraft, AuditEntry, link
-from ..core.errors import Conflict, NotFound
+from ..core.errors import Conflict
 from ..core.instant import DAY, Instant
-from ..core.records import Api, ApiKey, CreditPolicy, Identity, KeyRecord, Plan, Project, State, key_record
+from ..core.records import ApiKey, Identity, KeyRecord, Plan, Project, R, key_record
+from ..core.tokens import AccessToken, TokenFamily, TokenRecord
 from ..ports import (
-    AnyRecord,
     Charge,
     Charged,
     Clock,
@@ -24,148 +25,16 @@ from ..ports import (
     UsageQuery,
     Work,
 )
-from . import memory_ledger, memory_usage
+from . import memory_ledger, memory_tokens, memory_usage
 from .journal import check_audit_fields, settled
 from .ledger import Refused
 from .memory_tables import MemoryTables
+from .memory_work import MemoryWork, get, page
 from .session import machine_now
 from .storable import require_storable
-from .tables import TABLES, check_query, encode, retires_at
+from .tables import retires_at
 
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
 T = TypeVar("T")
-
-_UNIQUE: Final[Mapping[type, tuple[str, ...]]] = {
-    Api: ("identifier",),
-    Identity: ("project_id", "external_id"),
-    ApiKey: ("foreign_lookup",),
-}
-_REFERENCES: Final[Mapping[str, type]] = {
-    "project_id": Project,
-    "identity_id": Identity,
-    "plan_id": Plan,
-    "default_plan_id": Plan,
-}
-
-
-class MemoryWork:
-    """Fulfils ``ports.UnitOfWork``; what it did is taken back when the work raises."""
-
-    def __init__(self, tables: MemoryTables) -> None:
-        self._tables = tables
-        self.events: list[tuple[str, str]] = []
-        self.drafts: list[AuditDraft] = []
-
-    async def get(self, kind: type[R], record_id: str) -> R:
-        """Return the record."""
-        return get(self._tables, kind, record_id)
-
-    async def page(self, kind: type[R], query: Query) -> tuple[R, ...]:
-        """Return records in order of id."""
-        return page(self._tables, kind, query)
-
-    async def insert(self, record: AnyRecord) -> None:
-        """Add a record."""
-        table = self._tables.of(record)
-        if record.id in table:
-            raise Conflict(f"The {TABLES[type(record)].noun} exists already.")
-        self._put(record)
-
-    async def update(self, record: AnyRecord) -> None:
-        """Replace a record."""
-        before = self._tables.of(record).get(record.id)
-        if before is None or before.revision != record.revision - 1:
-            raise Conflict(f"The {TABLES[type(record)].noun} {record.id!r} changed meanwhile.")
-        self._put(record)
-
-    def _put(self, record: AnyRecord) -> None:
-        stored: AnyRecord = TABLES[type(record)].decode(encode(record))  # no metadata is shared with the caller
-        unique = _UNIQUE.get(type(record), ())
-        mine = tuple(getattr(record, name) for name in unique)
-        table = self._tables.of(record)
-        if unique and None not in mine:
-            for other in table.values():
-                if other.id != record.id and tuple(getattr(other, name) for name in unique) == mine:
-                    raise Conflict("The change clashes with a record that exists.")
-        for name, kind in _REFERENCES.items():
-            reference = getattr(record, name, None)
-            if reference is not None and reference not in self._tables.records[kind]:
-                raise Conflict("A record that this one refers to is missing, or others refer to it.")
-        table[record.id] = stored
-
-    async def forget(self, kind: type[R], record_id: str) -> None:
-        """Remove a deleted record for good."""
-        record = self._tables.records[kind].get(record_id)
-        if record is None:
-            return
-        if record.state is not State.DELETED:
-            raise Conflict(f"The {TABLES[kind].noun} {record_id!r} is not deleted, so it cannot be forgotten.")
-        if memory_usage.referred(self._tables, record):
-            raise Conflict(f"Other records still refer to the {TABLES[kind].noun} {record_id!r}.")
-        memory_usage.remove(self._tables, kind, record_id)
-
-    def emit(self, event_type: str, subject: str) -> None:
-        """Append an event at the end."""
-        require_storable((event_type, subject))
-        self.events.append((event_type, subject))
-
-    def audit(self, draft: AuditDraft) -> None:
-        """Append an audit entry at the end."""
-        self.drafts.append(draft)
-
-    async def set_credits(self, owner: str, amount: int, policy: CreditPolicy, now: Instant) -> CreditBalance:
-        """Make ``amount`` the balance."""
-        return memory_ledger.set_credits(self._tables, owner, amount, policy, now)
-
-    async def add_credits(self, owner: str, amount: int, now: Instant) -> CreditBalance:
-        """Grant ``amount`` more."""
-        return memory_ledger.add_credits(self._tables, owner, amount)
-
-    async def remember(self, response: RememberedResponse) -> None:
-        """Keep a response."""
-        key = (response.actor, response.idempotency_key)
-        require_storable(key)
-        kept = self._tables.responses.get(key)
-        if kept is not None and kept.created_at > response.created_at - DAY:
-            raise Conflict("This idempotency key is in use.")
-        self._tables.responses[key] = response
-
-    async def add_foreign_scheme(self, scheme: str) -> bool:
-        """Note a way of looking up imported keys."""
-        is_new = scheme not in self._tables.schemes
-        self._tables.schemes[scheme] = None
-        return is_new
-
-
-def get(tables: MemoryTables, kind: type[R], record_id: str) -> R:
-    """Return a record; raises ``NotFound``."""
-    require_storable((record_id,), "id")
-    try:
-        record: R = tables.records[kind][record_id]
-    except KeyError:
-        raise NotFound(TABLES[kind].noun, record_id) from None
-    return record
-
-
-def page(tables: MemoryTables, kind: type[R], query: Query) -> tuple[R, ...]:
-    """Return records in order of id."""
-    check_query(kind, query)
-    require_storable(query.where.values())
-    found: list[R] = []
-    for record_id in sorted(tables.records[kind]):
-        record = tables.records[kind][record_id]
-        if query.after is not None and record_id <= query.after:
-            continue
-        if "state" not in query.where and record.state is State.DELETED:
-            continue
-        if all(
-            value in record.tags if name == "tag" else getattr(record, name) == value
-            for name, value in query.where.items()
-        ):
-            found.append(record)
-            if len(found) == query.limit:
-                break
-    return tuple(found)
 
 
 class MemoryStore:
@@ -250,6 +119,17 @@ class MemoryStore:
         found = {key.foreign_lookup: key.id for key in self._tables.records[ApiKey].values() if key.foreign_lookup}
         return next((self.find_now(found[lookup]) for lookup in lookups if lookup in found), None)
 
+    def find_token_now(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return an access token with all it depends on, and the head."""
+        require_storable((token_id,), "token")
+        token = self._tables.tokens.get(token_id) if claimed is None else claimed
+        key = None if token is None or token.key_id is None else self.find_now(token.key_id)
+        return memory_tokens.find_token(self._tables, token, key, self._tables.head)
+
+    def get_now(self, kind: type[R], record_id: str) -> R:
+        """Return a record."""
+        return get(self._tables, kind, record_id)
+
     def head_now(self) -> int:
         """Return the sequence of the newest event."""
         return self._tables.head
@@ -266,6 +146,18 @@ class MemoryStore:
     async def find_foreign(self, lookups: Sequence[str]) -> KeyRecord | None:
         """Return the imported key whose lookup is one of these."""
         return self.find_foreign_now(lookups)
+
+    async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return an access token with all it depends on, and the head."""
+        return self.find_token_now(token_id, claimed)
+
+    async def get_family(self, family_id: str) -> TokenFamily:
+        """Return a family of refresh tokens."""
+        return memory_tokens.get_family(self._tables, family_id)
+
+    async def get_artefact(self, kind: ArtefactKind, artefact_id: str) -> Artefact:
+        """Return an artefact."""
+        return memory_tokens.get_artefact(self._tables, kind, artefact_id)
 
     async def head(self) -> int:
         """Return the sequence of the newest event."""

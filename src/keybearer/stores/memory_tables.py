@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from ..core.artefacts import Artefact
 from ..core.audit_chain import AuditEntry
-from ..core.records import Api, ApiKey, Identity, Plan, Project
-from ..ports import AnyRecord, CreditBalance, Event, RememberedResponse
+from ..core.records import R, Record
+from ..core.tokens import AccessToken, TokenFamily
+from ..ports import CreditBalance, Event, RememberedResponse
 from .ledger import Receipt
+from .tables import TABLES
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -68,9 +71,11 @@ class MemoryTables:
     def __init__(self) -> None:
         undo: _Undo = []
         self._undo = undo
-        self.records: Mapping[type, Reversible[str, Any]] = {
-            kind: Reversible[str, Any](undo) for kind in (Api, Project, Plan, Identity, ApiKey)
-        }
+        self.records: Mapping[type, Reversible[str, Any]] = {kind: Reversible[str, Any](undo) for kind in TABLES}
+        self.tokens: Reversible[str, AccessToken] = Reversible(undo)
+        self.revoked: Reversible[str, int] = Reversible(undo)
+        self.families: Reversible[str, TokenFamily] = Reversible(undo)
+        self.artefacts: Reversible[tuple[str, str], Artefact] = Reversible(undo)
         self.accounts: Reversible[str, Account] = Reversible(undo)
         self.counters: Reversible[tuple[str, str, str, int], Counter] = Reversible(undo)
         self.charges: Reversible[tuple[str, str], KeptCharge] = Reversible(undo)
@@ -98,6 +103,10 @@ class MemoryTables:
                 dict.__setitem__(table, key, before)
         self._undo.clear()
 
-    def of(self, record: AnyRecord) -> Reversible[str, Any]:
+    def of(self, record: Record) -> Reversible[str, Any]:
         """Return the table that a record belongs to."""
         return self.records[type(record)]
+
+    def found(self, kind: type[R], record_id: str | None) -> R | None:
+        """Return a record that another one names, if it does and if there is one."""
+        return None if record_id is None else self.records[kind].get(record_id)

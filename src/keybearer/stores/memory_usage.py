@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..core.clients import Client
 from ..core.instant import DAY, HOUR, MINUTE, Instant
 from ..core.lifecycle import is_forgotten
-from ..core.records import Api, ApiKey, Identity, Plan, Project
-from ..ports import AnyRecord, Swept, UsageBatch, UsageQuery
+from ..core.records import ApiKey, Record
+from ..ports import Swept, UsageBatch, UsageQuery
 from .memory_tables import MemoryTables
 from .recordkeeping import owners
 from .storable import require_storable
@@ -19,6 +20,7 @@ from .sweeping import (
     KEEP_FACETS_IN,
     KEEP_HOURS_IN,
     KEEP_MINUTES_IN,
+    PARENTS,
 )
 from .tables import TABLES
 from .usage import bucket_range, plan
@@ -107,7 +109,7 @@ def sweep(tables: MemoryTables, now: Instant, batch: int) -> Swept:
     drop("usage_minutes", tables.minutes, minutes)
     drop("usage_hours", tables.hours, [key for key in tables.hours if key[0] < (now - KEEP_HOURS_IN) // HOUR])
     drop("facet_hours", tables.facets, [key for key in tables.facets if key[0] < (now - KEEP_FACETS_IN) // HOUR])
-    for kind in (ApiKey, Identity, Project, Api, Plan):
+    for kind in TABLES:
         gone = [r.id for r in tables.records[kind].values() if _is_gone(tables, r, now) and not referred(tables, r)]
         for record_id in gone[:batch]:
             remove(tables, kind, record_id)
@@ -115,30 +117,28 @@ def sweep(tables: MemoryTables, now: Instant, batch: int) -> Swept:
     return Swept({table: n for table, n in removed.items() if n}, batch in removed.values())
 
 
-def _is_gone(tables: MemoryTables, record: AnyRecord, now: Instant) -> bool:
-    parents: list[AnyRecord] = []
-    if isinstance(record, ApiKey | Identity):
-        parents.append(tables.records[Project][record.project_id])
-    if isinstance(record, ApiKey) and record.identity_id is not None:
-        parents.append(tables.records[Identity][record.identity_id])
+def _is_gone(tables: MemoryTables, record: Record, now: Instant) -> bool:
+    parents: list[Record] = []
+    for parent, column in PARENTS.get(type(record), ()):
+        if (parent_id := getattr(record, column)) is not None:
+            parents.append(tables.records[parent][parent_id])
     return any(is_forgotten(one, now) for one in (record, *parents))
 
 
-def referred(tables: MemoryTables, record: AnyRecord) -> bool:
+def referred(tables: MemoryTables, record: Record) -> bool:
     """Tell whether other records would be left without this one."""
-    names = {column for _, column in TABLES[type(record)].referrers}
+    kinds = {table.name: table.kind for table in TABLES.values()}
     return any(
-        getattr(other, name, None) == record.id
-        for table in tables.records.values()
-        for other in table.values()
-        for name in names
+        getattr(other, column) == record.id
+        for name, column in TABLES[type(record)].referrers
+        for other in tables.records[kinds[name]].values()
     )
 
 
-def remove(tables: MemoryTables, kind: type[AnyRecord], record_id: str) -> None:
+def remove(tables: MemoryTables, kind: type[Record], record_id: str) -> None:
     """Remove a record and all that is kept for it alone."""
     del tables.records[kind][record_id]
-    if kind is ApiKey:
+    if kind in (ApiKey, Client):
         for use in [key for key in tables.uses if key[0] == record_id]:
             del tables.uses[use]
         for charge in [key for key in tables.charges if key[0] == record_id]:

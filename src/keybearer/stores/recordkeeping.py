@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
+from ..core.clients import Client
 from ..core.errors import Conflict, NotFound
+from ..core.grants import Grant
 from ..core.instant import Instant
-from ..core.records import (
-    Api,
-    ApiKey,
-    Identity,
-    KeyRecord,
-    Plan,
-    Project,
-    State,
-    key_record,
-)
-from ..ports import AnyRecord, Query
+from ..core.records import Api, ApiKey, Identity, KeyRecord, Plan, Project, R, Record, State, key_record
+from ..ports import Query
 from .session import Row, Session, marks, padded
 from .tables import TABLES, Table, check_query, decode, encode, own_values, page_statement
-
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
 
 _JOINED: Final = """
 SELECT h.head, k.body, p.body, i.body, l.body, k.foreign_lookup
@@ -41,11 +32,11 @@ def find_foreign_statement(count: int) -> str:
     return f"{_JOINED}k.foreign_lookup IN ({marks(count)})"
 
 
-_SHARED: Final = frozenset((Api, Project, Plan))
+_SHARED: Final = frozenset((Api, Project, Plan, Client))
 
 
 @lru_cache(1024)
-def _shared(kind: Any, body: str) -> Any:
+def read_shared(kind: Any, body: str) -> Any:
     """Decode what many keys share, once: equal bodies are equal records, and records are frozen."""
     return decode(kind, body)
 
@@ -56,9 +47,9 @@ def joined(row: Row) -> KeyRecord:
     return key_record(
         head,
         decode(ApiKey, key),
-        _shared(Project, project),
+        read_shared(Project, project),
         None if identity is None else decode(Identity, identity),
-        None if plan is None else _shared(Plan, plan),
+        None if plan is None else read_shared(Plan, plan),
     )
 
 
@@ -93,7 +84,7 @@ def found(kind: type[R], record_id: str, row: Row | None) -> R:
     if row is None:
         raise NotFound(TABLES[kind].noun, record_id)
     if kind in _SHARED:
-        return cast("R", _shared(cast("Any", kind), row[0]))
+        return cast("R", read_shared(cast("Any", kind), row[0]))
     return decode(kind, row[0])
 
 
@@ -108,7 +99,7 @@ async def page(session: Session, kind: type[R], query: Query) -> tuple[R, ...]:
     return tuple(decode(kind, row[0]) for row in rows)
 
 
-async def insert(session: Session, record: AnyRecord) -> None:
+async def insert(session: Session, record: Record) -> None:
     """Add a record; raises ``Conflict`` when its id or its unique field is taken."""
     table = TABLES[type(record)]
     common = (record.id, record.state, record.revision, record.deleted_at)
@@ -122,7 +113,7 @@ async def insert(session: Session, record: AnyRecord) -> None:
         await _add_tags(session, record)
 
 
-async def update(session: Session, record: AnyRecord) -> None:
+async def update(session: Session, record: Record) -> None:
     """Replace a record; raises ``Conflict`` unless the stored revision is the one before."""
     table = TABLES[type(record)]
     changed = await session.execute(
@@ -175,7 +166,7 @@ async def is_referred_to(session: Session, table: Table, record_id: str) -> bool
 async def remove(session: Session, table: Table, record_id: str) -> None:
     """Remove a record and all that is kept for it alone."""
     await session.execute(f"DELETE FROM {table.name} WHERE id = ?", record_id)  # noqa: S608
-    if table.kind is ApiKey:
+    if table.kind in (ApiKey, Client):
         await session.execute("DELETE FROM key_uses WHERE key_id = ?", record_id)
         await session.execute("DELETE FROM charges WHERE key_id = ?", record_id)
     for owner in owners(table.kind, record_id):
@@ -183,12 +174,13 @@ async def remove(session: Session, table: Table, record_id: str) -> None:
         await session.execute("DELETE FROM quota_counters WHERE owner = ?", owner)
 
 
-def owners(kind: type[AnyRecord], record_id: str) -> tuple[str, ...]:
-    """Return the names under which a record's credits and counters are kept (see ``core.records.key_record``)."""
+def owners(kind: type[Record], record_id: str) -> tuple[str, ...]:
+    """Return the names under which a record's credits and counters are kept (``key_record``, ``token_record``)."""
     if kind is ApiKey:
         return (f"key:{record_id}", f"key:{record_id}/plan")
-    if kind is Identity:
-        return (f"identity:{record_id}",)
+    for other, name in ((Identity, "identity"), (Client, "client"), (Grant, "grant")):
+        if kind is other:
+            return (f"{name}:{record_id}",)
     return (f"project:{record_id}",) if kind is Project else ()
 
 

@@ -10,10 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from ..core.artefacts import Artefact, ArtefactKind
 from ..core.audit_chain import AuditEntry
 from ..core.errors import Conflict, Unavailable
 from ..core.instant import DAY, Instant
-from ..core.records import Api, ApiKey, Identity, KeyRecord, Plan, Project
+from ..core.records import ApiKey, KeyRecord, R
+from ..core.tokens import AccessToken, TokenFamily, TokenRecord
 from ..ports import (
     Charge,
     Charged,
@@ -28,12 +30,11 @@ from ..ports import (
     UsageQuery,
     Work,
 )
-from . import journal, ledger, recordkeeping, usage
+from . import journal, ledger, recordkeeping, tokens, usage
 from .session import Now, Session, machine_now
 from .sweeping import STEPS
 from .work import SqlWork
 
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
 T = TypeVar("T")
 
 PATIENCE_S: Final = 1.9
@@ -72,6 +73,18 @@ class SqlStore(ABC):
     async def find_foreign(self, lookups: Sequence[str]) -> KeyRecord | None:
         """Return the imported key whose lookup is one of these."""
         return await self._read(lambda session: recordkeeping.find_foreign(session, lookups))
+
+    async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return an access token with all it depends on, and the head."""
+        return await self._read(lambda session: tokens.find_token(session, token_id, claimed))
+
+    async def get_family(self, family_id: str) -> TokenFamily:
+        """Return a family of refresh tokens."""
+        return await self._read(lambda session: tokens.get_family(session, family_id))
+
+    async def get_artefact(self, kind: ArtefactKind, artefact_id: str) -> Artefact:
+        """Return an artefact."""
+        return await self._read(lambda session: tokens.get_artefact(session, kind, artefact_id))
 
     async def get(self, kind: type[R], record_id: str) -> R:
         """Return a record."""

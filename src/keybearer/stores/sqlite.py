@@ -13,9 +13,10 @@ from typing import Final, TypeVar
 
 from ..core.audit_chain import GENESIS
 from ..core.errors import ConfigurationError, Unavailable
-from ..core.records import Api, ApiKey, Identity, KeyRecord, Plan, Project
+from ..core.records import KeyRecord, R
+from ..core.tokens import AccessToken, TokenRecord
 from ..ports import Clock, Event
-from . import journal, migrations, recordkeeping
+from . import journal, migrations, recordkeeping, tokens
 from .group_commit import GroupCommit
 from .session import Session, padded
 from .sql import PATIENCE_S, SqlStore
@@ -23,7 +24,6 @@ from .sqlite_session import SqliteSession, connect_reader, connect_writer, creat
 from .storable import require_storable
 from .tables import TABLES
 
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
 T = TypeVar("T")
 
 _MIGRATION_TIMEOUT_S: Final = 60.0
@@ -96,6 +96,19 @@ class SqliteStore(SqlStore):
             raise translated(error) from error
         return recordkeeping.first_joined(rows, lookups)
 
+    def find_token_now(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return an access token with all it depends on, and the head."""
+        statement, arguments = tokens.question(token_id, claimed)
+        require_storable(arguments, "token")
+        try:
+            row = self._hot_cursor().execute(statement, arguments).fetchone()
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        if row is None:
+            return None
+        key_id = tokens.key_id_of(row, claimed)
+        return tokens.joined(row, claimed, None if key_id is None else self.find_now(key_id))
+
     def get_now(self, kind: type[R], record_id: str) -> R:
         """Return a record; raises ``NotFound``."""
         require_storable((record_id,), "id")
@@ -134,6 +147,10 @@ class SqliteStore(SqlStore):
     async def get(self, kind: type[R], record_id: str) -> R:
         """Return a record."""
         return self.get_now(kind, record_id)
+
+    async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
+        """Return an access token with all it depends on, and the head."""
+        return self.find_token_now(token_id, claimed)
 
     async def head(self) -> int:
         """Return the sequence of the newest event."""

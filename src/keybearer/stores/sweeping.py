@@ -6,12 +6,16 @@ Each step is a transaction of its own, and removes at most a batch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from ..core.clients import Client
+from ..core.grants import Grant
 from ..core.instant import DAY, HOUR, MINUTE, Instant
 from ..core.lifecycle import UNDELETE_IN
-from ..core.records import ApiKey, Identity, Project
+from ..core.records import ApiKey, Identity, Project, Record
+from ..core.sessions import Session as UserSession
+from ..core.users import Factors, Link, User
 from . import recordkeeping
 from .session import Session
 from .tables import TABLES, Table
@@ -85,6 +89,18 @@ async def _old_minutes(session: Session, now: Instant, batch: int) -> int:
     return len(rows)
 
 
+PARENTS: Final[Mapping[type[Record], Sequence[tuple[type[Record], str]]]] = {
+    ApiKey: ((Project, "project_id"), (Identity, "identity_id")),
+    Identity: ((Project, "project_id"),),
+    Client: ((Project, "project_id"),),
+    Grant: ((User, "user_id"), (Client, "client_id"), (Project, "project_id")),
+    Factors: ((User, "user_id"),),
+    Link: ((User, "user_id"),),
+    UserSession: ((User, "user_id"),),
+}
+"""With which records a record goes, and by which of its fields it belongs to them."""
+
+
 def _forgotten(table: Table) -> Step:
     """Return the step that removes records which can no longer be brought back (``lifecycle.is_forgotten``).
 
@@ -92,9 +108,9 @@ def _forgotten(table: Table) -> Step:
     that loses its plan would lose its limits.
     """
     candidates = f"SELECT id FROM {table.name} WHERE deleted_at <= ?"  # noqa: S608
-    for parent, column in _PARENTS.get(table.kind, ()):
+    for parent, column in PARENTS.get(table.kind, ()):
         candidates += (
-            f" UNION SELECT c.id FROM {table.name} c JOIN {parent} p ON p.id = c.{column} "  # noqa: S608
+            f" UNION SELECT c.id FROM {table.name} c JOIN {TABLES[parent].name} p ON p.id = c.{column} "  # noqa: S608
             "WHERE p.deleted_at <= ?"
         )
     for referrer, column in table.referrers:
@@ -103,7 +119,7 @@ def _forgotten(table: Table) -> Step:
             f"WHERE NOT EXISTS (SELECT 1 FROM {referrer} r WHERE r.{column} = c.id)"
         )
     statement = candidates + " LIMIT ?"
-    arguments = 1 + len(_PARENTS.get(table.kind, ()))
+    arguments = 1 + len(PARENTS.get(table.kind, ()))
 
     async def step(session: Session, now: Instant, batch: int) -> int:
         rows = await session.fetch(statement, *([now - UNDELETE_IN] * arguments), batch)
@@ -113,12 +129,6 @@ def _forgotten(table: Table) -> Step:
 
     return step
 
-
-_PARENTS: Final[dict[type, Sequence[tuple[str, str]]]] = {
-    ApiKey: (("projects", "project_id"), ("identities", "identity_id")),
-    Identity: (("projects", "project_id"),),
-    Project: (),
-}
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("responses", _expired("responses", "actor, idempotency_key", "created_at", KEEP_RESPONSES_IN)),

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from dataclasses import field as made
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 import msgspec
 
+from ..core.clients import Client
 from ..core.errors import InvalidInput, Unavailable
-from ..core.records import Api, ApiKey, Identity, Plan, Project, State
-from ..ports import AnyRecord, Query
+from ..core.grants import Grant
+from ..core.records import Api, ApiKey, Identity, Plan, Project, R, Record, State
+from ..core.sessions import Session
+from ..core.signing_keys import SigningKey
+from ..core.upstreams import Upstream
+from ..core.users import Factors, Link, User
+from ..ports import Query
 from .storable import encode_json
-
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
-
 
 _COMMON: Final = ("state", "revision", "deleted_at")
 
@@ -28,14 +31,16 @@ class Table:
 
     name: str
     noun: str
-    kind: type[AnyRecord]
+    kind: type[Record]
     columns: tuple[str, ...]
     fields: frozenset[str]
     decode: Callable[[str], Any]
     referrers: tuple[tuple[str, str], ...] = ()
 
-    read: Callable[[AnyRecord], tuple[Any, ...]] = made(init=False)
-    """Returns what stands in its own columns, but for ``retires_at`` at their end, which is computed."""
+    computed: Callable[[Any], int | None] | None = made(init=False)
+    """Returns what stands in its last column, where that is no attribute of the record."""
+    read: Callable[[Record], tuple[Any, ...]] = made(init=False)
+    """Returns what stands in its own columns before that."""
     get: str = made(init=False)
     """The statement that reads a body by id."""
     insert: str = made(init=False)
@@ -47,14 +52,17 @@ class Table:
         own = (*_COMMON, *self.columns, "body")
         marks, sets = ", ".join("?" * (len(own) + 1)), ", ".join(f"{column} = ?" for column in own)
         insert = f"INSERT INTO {self.name} (id, {', '.join(own)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
-        object.__setattr__(self, "read", _reader(tuple(name for name in self.columns if name != "retires_at")))
+        object.__setattr__(self, "computed", _COMPUTED.get(self.columns[-1]) if self.columns else None)
+        object.__setattr__(self, "read", _reader(tuple(name for name in self.columns if name not in _COMPUTED)))
         object.__setattr__(self, "get", f"SELECT body FROM {self.name} WHERE id = ?")  # noqa: S608
         object.__setattr__(self, "insert", insert)
         object.__setattr__(self, "update", f"UPDATE {self.name} SET {sets} WHERE id = ? AND revision = ?")  # noqa: S608
 
 
-def _reader(names: tuple[str, ...]) -> Callable[[AnyRecord], tuple[Any, ...]]:
-    """Return what reads these attributes; ``attrgetter`` alone would return a single one bare."""
+def _reader(names: tuple[str, ...]) -> Callable[[Record], tuple[Any, ...]]:
+    """Return what reads these attributes; ``attrgetter`` alone does so only for two or more."""
+    if not names:
+        return lambda record: ()
     read = attrgetter(*names)
     return read if len(names) > 1 else lambda record: (read(record),)
 
@@ -65,8 +73,21 @@ def retires_at(key: ApiKey) -> int | None:
     return max(ends) if ends and key.state in (State.ENABLED, State.DISABLED) else None
 
 
+def ends_at(record: Session | Grant) -> int | None:
+    """Return when a session or a grant ends or ended, by itself or by revocation; ``None`` when it has no end."""
+    if record.revoked_at is not None:
+        return record.revoked_at
+    if isinstance(record, Session):
+        return min(record.expires_at, record.seen_at + record.idle_in)
+    return record.expires_at
+
+
+_COMPUTED: Final[Mapping[str, Callable[[Any], int | None]]] = {"retires_at": retires_at, "ends_at": ends_at}
+"""Columns that are no attribute of their record; each stands last in its table."""
+
+
 def _table(
-    kind: type[AnyRecord],
+    kind: type[Record],
     name: str,
     noun: str,
     columns: str,
@@ -79,7 +100,7 @@ def _table(
     )
 
 
-TABLES: Final[Mapping[type[AnyRecord], Table]] = {
+TABLES: Final[Mapping[type[Record], Table]] = {
     table.kind: table
     for table in (
         _table(
@@ -89,6 +110,34 @@ TABLES: Final[Mapping[type[AnyRecord], Table]] = {
             "project_id identity_id plan_id kind environment owner name foreign_lookup retires_at",
             "project_id identity_id plan_id kind environment owner name tag",
         ),
+        _table(Factors, "factors", "set of factors", "user_id", "user_id"),
+        _table(Link, "user_links", "link", "user_id issuer subject", "user_id issuer subject"),
+        _table(Session, "sessions", "session", "user_id ends_at", "user_id"),
+        _table(
+            Grant,
+            "grants",
+            "grant",
+            "user_id client_id project_id ends_at",
+            "user_id client_id project_id",
+        ),
+        _table(
+            User,
+            "users",
+            "user",
+            "email",
+            "email",
+            (("factors", "user_id"), ("user_links", "user_id"), ("sessions", "user_id"), ("grants", "user_id")),
+        ),
+        _table(
+            Client,
+            "clients",
+            "client",
+            "project_id name origin",
+            "project_id name origin",
+            (("grants", "client_id"),),
+        ),
+        _table(SigningKey, "signing_keys", "signing key", "", ""),
+        _table(Upstream, "upstreams", "provider", "issuer", "issuer"),
         _table(
             Identity,
             "identities",
@@ -103,7 +152,12 @@ TABLES: Final[Mapping[type[AnyRecord], Table]] = {
             "project",
             "name plan_id",
             "name plan_id",
-            (("api_keys", "project_id"), ("identities", "project_id")),
+            (
+                ("api_keys", "project_id"),
+                ("identities", "project_id"),
+                ("grants", "project_id"),
+                ("clients", "project_id"),
+            ),
         ),
         _table(Api, "apis", "API", "identifier name default_plan_id", "identifier name"),
         _table(
@@ -119,7 +173,7 @@ TABLES: Final[Mapping[type[AnyRecord], Table]] = {
 """In the order in which they can be removed: what refers to others comes first."""
 
 
-def encode(record: AnyRecord) -> str:
+def encode(record: Record) -> str:
     """Return the body of a record; raises ``InvalidInput`` for text that cannot be stored."""
     return encode_json(record)
 
@@ -132,10 +186,10 @@ def decode(kind: type[R], body: str) -> R:
         raise Unavailable("A stored record cannot be read.", detail=f"{kind.__name__}: {error}") from error
 
 
-def own_values(table: Table, record: AnyRecord) -> tuple[Any, ...]:
+def own_values(table: Table, record: Record) -> tuple[Any, ...]:
     """Return what goes into the columns that only this table has."""
-    values = table.read(record)
-    return (*values, retires_at(record)) if isinstance(record, ApiKey) else values
+    computed = table.computed
+    return table.read(record) if computed is None else (*table.read(record), computed(record))
 
 
 def check_query(kind: type[R], query: Query) -> Table:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from ..core.artefacts import Artefact, ArtefactKind
 from ..core.audit_chain import AuditDraft
 from ..core.errors import Conflict
 from ..core.instant import DAY, Instant
-from ..core.records import Api, ApiKey, CreditPolicy, Identity, Plan, Project
-from ..ports import AnyRecord, CreditBalance, Query, RememberedResponse, Work
-from . import journal, ledger, recordkeeping
+from ..core.records import CreditPolicy, R, Record
+from ..core.tokens import AccessToken, TokenFamily
+from ..ports import CreditBalance, Query, RememberedResponse, Work
+from . import journal, ledger, recordkeeping, tokens
 from .session import Session
 
-R = TypeVar("R", Api, Project, Plan, Identity, ApiKey)
 T = TypeVar("T")
 
 
@@ -32,11 +33,11 @@ class SqlWork:
         """Return records in order of id."""
         return await recordkeeping.page(self._session, kind, query)
 
-    async def insert(self, record: AnyRecord) -> None:
+    async def insert(self, record: Record) -> None:
         """Add a record."""
         await recordkeeping.insert(self._session, record)
 
-    async def update(self, record: AnyRecord) -> None:
+    async def update(self, record: Record) -> None:
         """Replace a record."""
         await recordkeeping.update(self._session, record)
 
@@ -73,6 +74,46 @@ class SqlWork:
         )
         if not kept:
             raise Conflict("This idempotency key is in use.")
+
+    async def add_token(self, token: AccessToken) -> None:
+        """Store an opaque access token."""
+        await tokens.add_token(self._session, token)
+
+    async def revoke_token(self, token_id: str, expires_at: Instant) -> bool:
+        """Refuse an access token until it expires."""
+        return await tokens.revoke_token(self._session, token_id, expires_at)
+
+    async def get_family(self, family_id: str) -> TokenFamily:
+        """Return a family, locked until the end of the transaction."""
+        return await tokens.get_family(self._session, family_id, self._session.for_update)
+
+    async def add_family(self, family: TokenFamily) -> None:
+        """Store a new family."""
+        await tokens.add_family(self._session, family)
+
+    async def update_family(self, family: TokenFamily, *, generation: int) -> None:
+        """Replace a family of this generation."""
+        await tokens.update_family(self._session, family, generation)
+
+    async def revoke_families(self, column: str, value: str, now: Instant) -> tuple[str, ...]:
+        """Revoke the families that a column names."""
+        return await tokens.revoke_families(self._session, column, value, now)
+
+    async def add_artefact(self, artefact: Artefact) -> None:
+        """Store an artefact."""
+        await tokens.add_artefact(self._session, artefact)
+
+    async def get_artefact(self, kind: ArtefactKind, artefact_id: str) -> Artefact:
+        """Return an artefact, locked until the end of the transaction."""
+        return await tokens.get_artefact(self._session, kind, artefact_id, self._session.for_update)
+
+    async def update_artefact(self, artefact: Artefact) -> None:
+        """Replace an artefact."""
+        await tokens.update_artefact(self._session, artefact)
+
+    async def remove_artefacts(self, kind: ArtefactKind, subject: str) -> int:
+        """Remove all artefacts of a kind that belong to a subject."""
+        return await tokens.remove_artefacts(self._session, kind, subject)
 
     async def add_foreign_scheme(self, scheme: str) -> bool:
         """Note a way of looking up imported keys."""

@@ -19,14 +19,16 @@ from ..core.errors import Code, InvalidInput, KeybearerError, Rejected
 from ..core.permissions import Demand
 from ..core.principal import Principal, Verified
 from ..core.quota import LimitState
-from ..core.records import AndroidApp, Api, CredentialKind, KeyRecord
+from ..core.records import AndroidApp, Api, CredentialKind, CredentialRecord, KeyRecord
 from ..core.requirement import NamedCost, Requirement
 from ..core.standing import Standing
+from ..core.tokens import TokenRecord
 from ..ports import NotReady, Records
 from ..verify import Verifier
 from ..wire.base import to_moment
 from ..wire.limits import LimitView
 from ..wire.verify import CredentialView, CreditsLeft, IdentityRef, PrincipalView, VerifyRequest, VerifyResponse
+from .about_token import about_token
 from .bodies import decode_json
 from .carriage import credential_in
 from .client_address import TrustedProxies
@@ -236,7 +238,7 @@ class EncodedAnswers:
     MAX = 20_000
 
     def __init__(self) -> None:
-        self._parts: dict[tuple[str, int], tuple[KeyRecord, bytes]] = {}
+        self._parts: dict[tuple[str, int], tuple[CredentialRecord, bytes]] = {}
 
     def encode(self, verified: Verified) -> bytes:
         """Return the body of the answer."""
@@ -257,12 +259,12 @@ class EncodedAnswers:
     def _part(self, principal: Principal) -> bytes:
         """Return the answer up to the limits."""
         record, version = principal
-        known = self._parts.get((record.key.id, version))
+        known = self._parts.get((record.id, version))
         if known is None or known[0] is not record:
             if len(self._parts) >= self.MAX:
                 self._parts.clear()
             known = (record, _ENCODER.encode(_about(record, version, ()))[:-1])
-            self._parts[record.key.id, version] = known
+            self._parts[record.id, version] = known
         return known[1]
 
 
@@ -301,7 +303,12 @@ def denial(rejection: Rejected) -> VerifyResponse:
     return response
 
 
-def _about(record: KeyRecord, version: int, limits: tuple[LimitState, ...]) -> VerifyResponse:
+def _about(record: CredentialRecord, version: int, limits: tuple[LimitState, ...]) -> VerifyResponse:
+    if isinstance(record, TokenRecord):
+        response = about_token(record)
+        response.limits = _limits(limits)
+        return response
+    assert isinstance(record, KeyRecord)  # noqa: S101 — there are no other kinds
     key, project, identity = record.key, record.project, record.identity
     return VerifyResponse(
         valid=True,

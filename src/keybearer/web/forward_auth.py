@@ -18,10 +18,12 @@ from ..core.errors import Code, InvalidInput, KeybearerError, NotPermitted, Reje
 from ..core.permissions import Demand
 from ..core.principal import Principal, Verified
 from ..core.quota import LimitState
-from ..core.records import AndroidApp, Api, KeyRecord
+from ..core.records import AndroidApp, Api, CredentialRecord, KeyRecord
 from ..core.requirement import Requirement
+from ..core.tokens import TokenRecord
 from ..ports import NotReady, Records
 from ..verify import Verifier
+from .about_token import token_headers
 from .carriage import Missing, credential_in
 from .client_address import TrustedProxies
 from .decision import fresh_api, seconds
@@ -218,7 +220,7 @@ class Admissions:
     MAX = 20_000
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[KeyRecord, WrittenHeaders]] = {}
+        self._known: dict[tuple[str, int], tuple[CredentialRecord, WrittenHeaders]] = {}
 
     def headers(self, verified: Verified) -> Headers:
         """Return the headers of one admission."""
@@ -228,19 +230,26 @@ class Admissions:
     def always(self, principal: Principal) -> WrittenHeaders:
         """Return the headers that every admission of this principal has."""
         record, version = principal
-        known = self._known.get((record.key.id, version))
+        known = self._known.get((record.id, version))
         if known is None or known[0] is not record:
             if len(self._known) >= self.MAX:
                 self._known.clear()
-            known = self._known[record.key.id, version] = (record, WrittenHeaders(_admission(record)))
+            known = self._known[record.id, version] = (record, WrittenHeaders(_admission(record)))
         return known[1]
 
 
-def _admission(record: KeyRecord) -> list[tuple[bytes, bytes]]:
+def _admission(record: CredentialRecord) -> list[tuple[bytes, bytes]]:
+    headers = [*_BASE_HEADERS, (b"x-keybearer-status", b"200")]
+    if isinstance(record, TokenRecord):
+        headers += token_headers(record)
+    elif isinstance(record, KeyRecord):
+        headers += _key_headers(record)
+    return headers
+
+
+def _key_headers(record: KeyRecord) -> list[tuple[bytes, bytes]]:
     key = record.key
     headers = [
-        *_BASE_HEADERS,
-        (b"x-keybearer-status", b"200"),
         (b"x-keybearer-key", key.id.encode()),
         (b"x-keybearer-project", record.project.id.encode()),
         (b"x-keybearer-kind", key.kind.value.encode()),

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..core.lifecycle import VersionState
-from ..core.records import CredentialKind, Environment
+from ..core.records import CredentialKind, Environment, KeyKind
 from .base import Id, Metadata, Moment, Name, PermissionText, Request, Response, Seconds, SecondsOrZero, Tag
 from .limits import CreditsSpec, CreditsView, QuotaSpec, RateLimitSpec
 from .records import RecordView
@@ -44,7 +44,7 @@ class KeySettings(Request):
 
     project_id: Id
     name: Name
-    kind: CredentialKind = CredentialKind.SECRET_KEY
+    kind: KeyKind = KeyKind.SECRET_KEY
     environment: Environment = Environment.LIVE
     owner: Owner | None = None
     identity_id: Id | None = None

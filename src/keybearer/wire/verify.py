@@ -64,13 +64,22 @@ class IdentityRef(Response):
     external_id: str
 
 
-class PrincipalView(Response):
-    """Who calls."""
+class PrincipalView(Response, omit_defaults=True):
+    """Who calls. What comes after ``identity`` is there for access tokens only."""
 
     project_id: str
     project_name: str
     owner: str | None
     identity: IdentityRef | None
+    subject: str | None = None
+    user_id: str | None = None
+    client_id: str | None = None
+    session_id: str | None = None
+    key_id: str | None = None
+    act: Metadata | None = None
+    auth_time: datetime | None = None
+    acr: str | None = None
+    amr: list[str] = []
 
 
 class CredentialView(Response):
@@ -100,6 +109,8 @@ class VerifyResponse(Response, omit_defaults=True):
     principal: PrincipalView | None = None
     credential: CredentialView | None = None
     permissions: list[str] | None = None
+    scope: str | None = None
+    authorization_details: list[Metadata] = []
     limits: list[LimitView] = []
     credits: CreditsLeft | None = None
     metadata: Metadata | None = None

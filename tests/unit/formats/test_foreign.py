@@ -14,7 +14,7 @@ import pytest
 from keybearer.core import credential
 from keybearer.core.errors import Code, InvalidInput, Rejected
 from keybearer.core.instant import Instant
-from keybearer.core.records import CredentialKind, Environment
+from keybearer.core.records import CredentialKind, Environment, KeyKind
 from keybearer.formats import UnverifiedForeignKey, UnverifiedKey, api_key, foreign, parse
 from keybearer.keyring import FileKeyring, new_document
 from keybearer.wire.keys import ImportedSecret
@@ -123,9 +123,9 @@ def test_unknown_schemes_find_nothing() -> None:
 
 
 def test_the_prefix_picks_the_format() -> None:
-    for kind in CredentialKind:
+    for kind in KeyKind:
         for environment in Environment:
-            prefix = api_key.prefix_for("acme", kind, environment)
+            prefix = api_key.prefix_for("acme", CredentialKind(kind), environment)
             text = credential.mint(prefix, "A" * 16).reveal()
             assert parse(text) == UnverifiedKey("key_" + "A" * 16)
     assert parse(KEY) == UnverifiedForeignKey()

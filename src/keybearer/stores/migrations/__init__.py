@@ -19,8 +19,9 @@ READ_VERSION: Final = "SELECT MAX(version) FROM schema_version"
 WRITE_VERSION: Final = "INSERT INTO schema_version (version, applied_at) VALUES (?, ?)"
 FIRST_HEADS: Final = "INSERT INTO heads (one, head, audit_head, audit_digest) VALUES (1, 0, 0, ?)"
 
-# SQLite compares text byte by byte unless told otherwise, which is what "C" asks of PostgreSQL.
-_SQLITE: Final = ((' COLLATE "C"', ""), ("BYTEA", "BLOB"))
+# SQLite compares text byte by byte unless told otherwise, which is what "C" asks of PostgreSQL. Small rows that are
+# found by their key alone need no second tree of row numbers there.
+_SQLITE: Final = ((' COLLATE "C"', ""), ("BYTEA", "BLOB"), ("USING heap", "WITHOUT ROWID"))
 
 _FILES: Final = {int(path.name[:4]): path for path in sorted(Path(__file__).parent.glob("[0-9][0-9][0-9][0-9]_*.sql"))}
 

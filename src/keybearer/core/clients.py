@@ -1,0 +1,136 @@
+"""Clients: the applications that ask for tokens, in the terms of RFC 7591 and OpenID Connect Registration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from .instant import HOUR, MINUTE, Instant
+from .records import CreditPolicy, Quota, RateLimit, Record
+
+CLIENT_ID: Final = "client_"
+SECRET_PREFIX: Final = "kb_cs"
+"""What a client secret begins with."""
+
+
+class ClientAuthMethod(StrEnum):
+    """How a client proves who it is. Spec: OIDC Core §9, RFC 8705 §2, RFC 7591 §2."""
+
+    BASIC = "client_secret_basic"
+    POST = "client_secret_post"
+    SECRET_JWT = "client_secret_jwt"
+    PRIVATE_KEY_JWT = "private_key_jwt"
+    TLS = "tls_client_auth"
+    SELF_SIGNED_TLS = "self_signed_tls_client_auth"
+    NONE = "none"
+
+
+SECRET_METHODS: Final = frozenset({ClientAuthMethod.BASIC, ClientAuthMethod.POST, ClientAuthMethod.SECRET_JWT})
+"""The methods that need a client secret."""
+
+
+class GrantType(StrEnum):
+    """The grants of the token endpoint, as ``grant_type`` names them."""
+
+    AUTHORIZATION_CODE = "authorization_code"
+    REFRESH_TOKEN = "refresh_token"
+    CLIENT_CREDENTIALS = "client_credentials"
+    DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+    TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+    JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+class SubjectType(StrEnum):
+    """Whether all clients see the same ``sub`` of a user, or each sector its own. Spec: OIDC Core §8."""
+
+    PUBLIC = "public"
+    PAIRWISE = "pairwise"
+
+
+class ClientOrigin(StrEnum):
+    """Where a client's record comes from."""
+
+    MANAGED = "managed"
+    REGISTERED = "registered"
+    METADATA_DOCUMENT = "metadata_document"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """One secret of a client. ``sealed`` holds it readably, only for clients that use ``client_secret_jwt``."""
+
+    number: int
+    digest: bytes
+    pepper_id: str
+    created_at: Instant
+    expires_at: Instant | None = None
+    revoked_at: Instant | None = None
+    sealed: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client(Record):
+    """An OAuth client of a project.
+
+    ``scopes`` is the ceiling of what it may ask for; ``optional_scopes`` are those a user may deselect at consent.
+    Durations are microseconds. ``is_first_party`` clients need no consent; ``require_pkce`` may be switched off for a
+    confidential client whose profile demands it (RFC 9700 §2.1.1).
+    """
+
+    project_id: str
+    name: str
+    token_endpoint_auth_method: ClientAuthMethod = ClientAuthMethod.BASIC
+    secrets: tuple[ClientSecret, ...] = ()
+    grant_types: tuple[GrantType, ...] = (GrantType.AUTHORIZATION_CODE, GrantType.REFRESH_TOKEN)
+    redirect_uris: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    optional_scopes: tuple[str, ...] = ()
+    jwks: Mapping[str, object] | None = None
+    jwks_uri: str = ""
+    tls_client_auth_subject_dn: str = ""
+    tls_client_auth_san_dns: str = ""
+    tls_client_auth_san_uri: str = ""
+    tls_client_auth_san_ip: str = ""
+    tls_client_auth_san_email: str = ""
+    tls_client_certificate_bound_access_tokens: bool = False
+    dpop_bound_access_tokens: bool = False
+    require_pkce: bool = True
+    require_pushed_authorization_requests: bool = False
+    require_signed_request_object: bool = False
+    is_first_party: bool = False
+    subject_type: SubjectType = SubjectType.PUBLIC
+    sector_identifier_uri: str = ""
+    id_token_signed_response_alg: str = "ES256"
+    userinfo_signed_response_alg: str = ""
+    introspection_signed_response_alg: str = ""
+    authorization_signed_response_alg: str = "ES256"
+    request_object_signing_alg: str = ""
+    token_endpoint_auth_signing_alg: str = ""
+    default_max_age: int | None = None
+    require_auth_time: bool = False
+    backchannel_logout_uri: str = ""
+    backchannel_logout_session_required: bool = False
+    access_token_in: int = 10 * MINUTE
+    refresh_token_in: int = 30 * 24 * HOUR
+    refresh_idle_in: int = 14 * 24 * HOUR
+    limits: tuple[RateLimit, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+    credits: CreditPolicy | None = None
+    client_uri: str = ""
+    logo_uri: str = ""
+    policy_uri: str = ""
+    tos_uri: str = ""
+    contacts: tuple[str, ...] = ()
+    origin: ClientOrigin = ClientOrigin.MANAGED
+    revoked_at: Instant | None = None
+    registration_digest: bytes = b""
+    registration_pepper_id: str = ""
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether this client cannot keep a secret."""
+        return self.token_endpoint_auth_method is ClientAuthMethod.NONE

@@ -1,0 +1,237 @@
+"""Access tokens and families of refresh tokens, and the record that a verify reads of a token.
+
+Both are small rows rather than records: many are made, few are ever changed, and all of them expire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from .clients import Client
+from .grants import Grant
+from .instant import Instant
+from .permissions import holds
+from .records import (
+    NO_RESTRICTIONS,
+    Api,
+    BoundQuota,
+    CredentialKind,
+    CredentialRecord,
+    CreditPolicy,
+    KeyRecord,
+    Plan,
+    Project,
+    Quota,
+    RateLimit,
+    Take,
+    bind_limits,
+)
+from .sessions import Session
+from .users import User
+
+TOKEN_ID: Final = "at_"
+FAMILY_ID: Final = "rt_"
+
+IDENTITY_SCOPES: Final = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
+"""The scopes that say who the user is, rather than what may be done at an API. Spec: OIDC Core §5.4, §11."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """One access token. Its id begins with its expiry, so that what expires together lies together.
+
+    ``digest`` is empty for a JWT, which is not stored: its signature vouches for it. ``subject`` is the ``sub``; of
+    ``key_thumbprint`` (RFC 9449) and ``certificate_thumbprint`` (RFC 8705) at most one binds it to its sender.
+    ``actor`` is the ``act`` claim (RFC 8693 §4.1).
+    """
+
+    id: str
+    client_id: str
+    project_id: str
+    issued_at: Instant
+    expires_at: Instant
+    subject: str
+    scopes: tuple[str, ...] = ()
+    api_id: str | None = None
+    user_id: str | None = None
+    grant_id: str | None = None
+    session_id: str | None = None
+    family_id: str | None = None
+    key_id: str | None = None
+    digest: bytes = b""
+    pepper_id: str = ""
+    key_thumbprint: str = ""
+    certificate_thumbprint: str = ""
+    actor: Mapping[str, object] | None = None
+    authorization_details: tuple[Mapping[str, object], ...] = ()
+    authenticated_at: Instant | None = None
+    amr: tuple[str, ...] = ()
+    acr: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFamily:
+    """The line of refresh tokens of one grant: only the newest is good, and the one before it for a short grace.
+
+    ``digest`` is of the newest, ``previous_digest`` of the one before; ``sealed_successor`` is what the previous one
+    was answered with, sealed under a key that only it can derive. ``expires_at`` is absolute; ``idle_in`` how long the
+    newest may lie unused after ``rotated_at``. ``session_id`` is ``None`` with ``offline_access``.
+    Spec: RFC 9700 §4.14.
+    """
+
+    id: str
+    client_id: str
+    project_id: str
+    user_id: str | None
+    subject: str
+    created_at: Instant
+    rotated_at: Instant
+    expires_at: Instant
+    idle_in: int
+    digest: bytes
+    pepper_id: str
+    generation: int = 1
+    grant_id: str | None = None
+    session_id: str | None = None
+    key_id: str | None = None
+    scopes: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    authorization_details: tuple[Mapping[str, object], ...] = ()
+    previous_digest: bytes = b""
+    sealed_successor: bytes = b""
+    key_thumbprint: str = ""
+    certificate_thumbprint: str = ""
+    authenticated_at: Instant | None = None
+    amr: tuple[str, ...] = ()
+    acr: str = ""
+    nonce: str = ""
+    claims: Mapping[str, object] | None = None
+    revoked_at: Instant | None = None
+
+    def is_over(self, now: Instant) -> bool:
+        """Tell whether the family has ended by itself, absolutely or because it lay unused."""
+        return now >= self.expires_at or now >= self.rotated_at + self.idle_in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord(CredentialRecord):
+    """An access token with all it depends on.
+
+    ``scopes`` are those still in force: asked for and granted, within the client's ceiling, the user's consent as it is
+    now, and the user's own permissions; ``permissions`` those of them that the API understands. ``is_revoked`` says
+    that the token itself, its family or its origin was revoked.
+    """
+
+    token: AccessToken
+    client: Client
+    api: Api | None
+    user: User | None
+    grant: Grant | None
+    session: Session | None
+    key: KeyRecord | None
+    scopes: frozenset[str]
+    is_revoked: bool
+
+
+def scopes_in_force(
+    token: AccessToken, client: Client, api: Api | None, user: User | None, grant: Grant | None, key: KeyRecord | None
+) -> frozenset[str]:
+    """Return the scopes of a token that still hold, as everything it depends on stands now."""
+    scopes = frozenset(token.scopes) & (IDENTITY_SCOPES | frozenset(client.scopes))
+    if grant is not None:
+        scopes &= frozenset(grant.scopes)
+    if api is not None:
+        understood = {permission.name: permission for permission in api.permissions}
+        held = frozenset(user.permissions) if user is not None else None
+        scopes = frozenset(
+            scope
+            for scope in scopes
+            if scope in IDENTITY_SCOPES
+            or (scope in understood and (held is None or not understood[scope].restricted or holds(held, scope)))
+        )
+    if key is not None:
+        scopes = frozenset(scope for scope in scopes if scope in IDENTITY_SCOPES or holds(key.permissions, scope))
+    return scopes
+
+
+def token_record(
+    seq: int,
+    token: AccessToken,
+    client: Client,
+    project: Project,
+    *,
+    api: Api | None = None,
+    user: User | None = None,
+    grant: Grant | None = None,
+    session: Session | None = None,
+    key: KeyRecord | None = None,
+    plan: Plan | None = None,
+    is_revoked: bool = False,
+) -> TokenRecord:
+    """Join a token with what it depends on. ``plan`` is the project's; with ``key``, limits and credits are the key's.
+
+    ``is_revoked`` is what the store knows of the token and its family; what it points at and is missing counts as
+    revoked.
+    """
+    missing = (
+        (token.user_id is not None and user is None)
+        or (token.grant_id is not None and grant is None)
+        or (token.session_id is not None and session is None)
+        or (token.key_id is not None and key is None)
+        or (token.api_id is not None and api is None)
+    )
+    scopes = scopes_in_force(token, client, api, user, grant, key)
+    owners: list[tuple[str, tuple[RateLimit, ...], tuple[Quota, ...]]] = [
+        (f"client:{client.id}", client.limits, client.quotas)
+    ]
+    credit_owners: list[tuple[str, CreditPolicy]] = []
+    if client.credits is not None:
+        credit_owners.append((f"client:{client.id}", client.credits))
+    if grant is not None:
+        owners.append((f"grant:{grant.id}", grant.limits, grant.quotas))
+    if key is None and plan is not None:
+        owners.append((f"project:{project.id}", plan.limits, plan.quotas))
+    limits = tuple(bound for owner, own, _ in owners for bound in bind_limits(owner, own))
+    quotas = tuple(BoundQuota(owner, quota) for owner, _, own in owners for quota in own)
+    depends_on = {token.id, client.id, project.id}
+    depends_on |= {
+        one
+        for one in (token.api_id, token.user_id, token.grant_id, token.session_id, token.family_id, token.key_id)
+        if one is not None
+    }
+    if plan is not None:
+        depends_on.add(plan.id)
+    if key is not None:
+        limits, quotas = key.limits + limits, key.quotas + quotas
+        credit_owners = [*key.credit_owners, *credit_owners]
+        depends_on |= key.depends_on
+    restrictions = key.restrictions if key is not None else NO_RESTRICTIONS
+    return TokenRecord(
+        seq=seq if key is None else min(seq, key.seq),
+        id=token.id,
+        kind=CredentialKind.ACCESS_TOKEN,
+        counted_as=token.key_id or client.id,
+        project=project,
+        plan=plan if key is None else key.plan,
+        permissions=scopes - IDENTITY_SCOPES if api is not None else frozenset(),
+        restrictions=restrictions,
+        networks=key.networks if key is not None else (),
+        limits=limits,
+        quotas=quotas,
+        credit_owners=tuple(credit_owners),
+        depends_on=frozenset(depends_on),
+        standard_takes=tuple(Take(bound, 1) for bound in limits if bound.automatic),
+        is_standard=not quotas and not credit_owners,
+        is_restricted=restrictions != NO_RESTRICTIONS,
+        token=token,
+        client=client,
+        api=api,
+        user=user,
+        grant=grant,
+        session=session,
+        key=key,
+        scopes=scopes,
+        is_revoked=is_revoked or missing,
+    )
