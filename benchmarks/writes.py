@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import NamedTuple
 
 from keybearer import app
 from keybearer.clock import SystemClock
@@ -67,30 +69,68 @@ async def _inside(stocked: Stock, rounds: int, seconds: float) -> list[Figure]:
             await base.store.transact(work)
 
         return [
-            *await _compared("key creation", create, rounds, seconds, GOAL),
-            *await _compared("a made key, event and audit entry", insert, rounds, seconds, None),
+            *await _compared("key creation", create, rounds, seconds, GOAL, stocked.data),
+            *await _compared("a made key, event and audit entry", insert, rounds, seconds),
         ]
 
 
 async def _compared(
-    what: str, work: Callable[[], Awaitable[None]], rounds: int, seconds: float, goal: Goal | None
+    what: str,
+    work: Callable[[], Awaitable[None]],
+    rounds: int,
+    seconds: float,
+    goal: Goal | None = None,
+    beside: Path | None = None,
 ) -> list[Figure]:
-    one: list[float] = []
-    many: list[float] = []
+    """Measure a work in alternating rounds; with ``beside``, also what the disk that holds this folder can do."""
+    disk: list[float] = []
+    one: list[Rate] = []
+    many: list[Rate] = []
     await _rate(work, WRITERS, 0.3)
     for _ in range(rounds):
+        if beside is not None:
+            disk.append(await asyncio.to_thread(_syncs_per_second, beside, seconds))
         one.append(await _rate(work, 1, seconds))
         many.append(await _rate(work, WRITERS, seconds))
+    singly, together = [rate.per_second for rate in one], [rate.per_second for rate in many]
     baseline = f"{what}, one at a time"
-    return [
-        Figure(baseline, "/s", Spread.of(one)),
-        Figure(f"{what}, {WRITERS} writers", "/s", Spread.of(many), baseline, ratios(many, one), goal),
+    figures = [
+        Figure(baseline, "/s", Spread.of(singly)),
+        Figure(f"{what}, {WRITERS} writers", "/s", Spread.of(together), baseline, ratios(together, singly), goal),
+        Figure(f"{what}, {WRITERS} writers, processor time of each", "µs", Spread.of([rate.cost for rate in many])),
     ]
+    if disk:
+        name = "a page written and synced, the disk alone"
+        figures[0] = replace(figures[0], baseline=name, ratio=ratios(singly, disk))
+        figures.insert(0, Figure(name, "/s", Spread.of(disk)))
+    return figures
 
 
-async def _rate(work: Callable[[], Awaitable[None]], writers: int, seconds: float) -> float:
+def _syncs_per_second(folder: Path, seconds: float) -> float:
+    """Return how often a second a page can be written over and made durable: no commit alone is faster than that."""
+    page, pages, done = os.urandom(4096), 512, 0
+    with tempfile.TemporaryFile(dir=folder) as file:
+        number = file.fileno()
+        os.pwrite(number, page * pages, 0)
+        os.fsync(number)
+        started = perf_counter()
+        while perf_counter() < started + seconds:
+            os.pwrite(number, page, done % pages * len(page))
+            os.fdatasync(number)
+            done += 1
+        return done / (perf_counter() - started)
+
+
+class Rate(NamedTuple):
+    """How many a second were done, and the processor time of each in microseconds, over all threads."""
+
+    per_second: float
+    cost: float
+
+
+async def _rate(work: Callable[[], Awaitable[None]], writers: int, seconds: float) -> Rate:
     done = 0
-    started = perf_counter()
+    started, used = perf_counter(), process_time()
     end = started + seconds
 
     async def write() -> None:
@@ -100,7 +140,7 @@ async def _rate(work: Callable[[], Awaitable[None]], writers: int, seconds: floa
             done += 1
 
     await asyncio.gather(*(write() for _ in range(writers)))
-    return done / (perf_counter() - started)
+    return Rate(done / (perf_counter() - started), (process_time() - used) / done * 1e6)
 
 
 def _over_http(running: server.Running, stocked: Stock, rounds: int, seconds: float, scratch: Path) -> list[Figure]:
@@ -111,9 +151,14 @@ def _over_http(running: server.Running, stocked: Stock, rounds: int, seconds: fl
         json.dumps({"project_id": stocked.project_id, "name": "benchmark"}),
     )
     rates: dict[int, list[float]] = {1: [], WRITERS: []}
+    costs: dict[int, list[float]] = {1: [], WRITERS: []}
+    seconds = max(1, seconds)
     for _ in range(rounds):
         for connections, values in rates.items():
-            values.append(per_second(running.url, question, max(1, seconds), scratch, connections=connections))
+            used = running.processor_seconds()
+            values.append(per_second(running.url, question, seconds, scratch, connections=connections))
+            done = values[-1] * seconds
+            costs[connections].append((running.processor_seconds() - used) / done * 1e6)
     baseline = "POST /v1/keys, 1 connection"
     return [
         Figure(baseline, "/s", Spread.of(rates[1])),
@@ -124,4 +169,5 @@ def _over_http(running: server.Running, stocked: Stock, rounds: int, seconds: fl
             baseline,
             ratios(rates[WRITERS], rates[1]),
         ),
+        Figure(f"POST /v1/keys, {WRITERS} connections, processor time of each", "µs", Spread.of(costs[WRITERS])),
     ]
