@@ -51,6 +51,8 @@ def to_restrictions(
 
 def restrictions_spec(restrictions: Restrictions) -> RestrictionsSpec:
     """Return restrictions as they travel."""
+    if restrictions is NO_RESTRICTIONS:
+        return RestrictionsSpec()
     return RestrictionsSpec(
         ip_networks=list(restrictions.ip_networks),
         origins=list(restrictions.origins),

@@ -19,6 +19,7 @@ _CONTROL: Final = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _CONTROL_BUT_LINES: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _SUSPECT: Final = re.compile(rb"[\\\x7f]|\xc2[\x80-\x9f]")
 """What the JSON of a value holds when any text in it may be wrong (an escape), or is (DEL and the C1 controls)."""
+_ENCODER: Final = msgspec.json.Encoder()
 _OF_SEVERAL_LINES: Final = frozenset({"metadata", "description", "reason"})
 
 
@@ -37,9 +38,12 @@ def check_text(problems: Problems, value: Any, path: str = "", *, of_several_lin
 def _is_plain(value: msgspec.Struct) -> bool:
     """Tell at one glance that no text inside is wrong; false when that takes a closer look."""
     try:
-        return _SUSPECT.search(msgspec.json.encode(value)) is None
+        encoded = _ENCODER.encode(value)
     except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
         return False
+    if encoded.isascii():
+        return b"\\" not in encoded and b"\x7f" not in encoded
+    return _SUSPECT.search(encoded) is None
 
 
 def _check_each(problems: Problems, value: Any, path: str, of_several_lines: bool, levels: int = MAX_DEPTH) -> None:
@@ -63,6 +67,8 @@ def _check_each(problems: Problems, value: Any, path: str, of_several_lines: boo
 
 def check_metadata(problems: Problems, metadata: Mapping[str, Any], path: str = "metadata") -> None:
     """Note metadata that is too large or nested too deeply."""
+    if not metadata:
+        return
     if _depth(metadata, MAX_METADATA_DEPTH) > MAX_METADATA_DEPTH:
         problems.add(path, f"may be nested {MAX_METADATA_DEPTH} levels deep at most")
         return

@@ -27,6 +27,7 @@ _ADVANCE: Final = (
 )
 _AUDIT_COLUMNS: Final = "seq, at, actor, action, target, outcome, project_id, source, request_id, details, digest"
 _ADD_AUDIT: Final = f"INSERT INTO audit_log ({_AUDIT_COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608
+_DECODER: Final = msgspec.json.Decoder()
 AUDIT_FIELDS: Final = frozenset(("actor", "action", "target", "project_id"))
 
 
@@ -40,7 +41,7 @@ def settled(draft: AuditDraft) -> Ready:
         AuditDraft(
             *(draft.at, draft.actor, draft.action, draft.target, draft.outcome, draft.project_id, draft.source),
             request_id=draft.request_id,
-            details=msgspec.json.decode(details),
+            details=_DECODER.decode(details),
         ),
         details,
     )

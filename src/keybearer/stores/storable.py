@@ -16,6 +16,7 @@ INTEGER_MAX: Final = 2**63 - 1
 AMOUNT_MAX: Final = 2**53 - 1
 """The largest amount of credits or of a quota: exact in every JSON parser, and far from overflow when summed."""
 
+_ENCODER: Final = msgspec.json.Encoder()
 _MESSAGE: Final = "must not hold a NUL character or a lone surrogate"
 
 
@@ -43,7 +44,7 @@ def require_storable(values: Iterable[Any], field: str = "text") -> None:
 def encode_json(value: Any, field: str = "text") -> str:
     """Return the JSON of a value; raises ``InvalidInput`` that names the path of text which cannot be stored."""
     try:
-        encoded = msgspec.json.encode(value)
+        encoded = _ENCODER.encode(value)
     except UnicodeEncodeError:
         raise InvalidInput.of(_culprit(msgspec.to_builtins(value), field) or field, _MESSAGE) from None
     # The escape may also be an escaped backslash before "u0000", so look closer before refusing.
