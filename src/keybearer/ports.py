@@ -598,7 +598,7 @@ class Observer(Protocol):
         ...
 
     def verified_again(self, standing: Standing, now: Instant) -> None:
-        """A credential was accepted because what was found out about it still stands."""
+        """A credential was accepted because what was found out about it still stands, and so was its ``asker``."""
         ...
 
     def outdated(self, record: KeyRecord, version: SecretVersion, digest: bytes) -> None:

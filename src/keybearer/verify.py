@@ -86,7 +86,9 @@ class Verifier:
         self._observer.verified(principal, requirement, now)
         return Verified(principal, limits.states if limits is not None else ())
 
-    def standing_of(self, verified: Verified, requirement: Requirement) -> Standing | None:
+    def standing_of(
+        self, verified: Verified, requirement: Requirement, asker: Standing | None = None
+    ) -> Standing | None:
         """Return what was found out about a credential just now, if nothing but an event or its expiry can alter it.
 
         ``None`` for access tokens, for what is charged durably, for imported keys (their secrets may be guessable, so
@@ -98,7 +100,7 @@ class Verifier:
             return None
         try:
             view = self._records.view_now()
-            if self._records.find_now(record.key.id) is not record:
+            if self._records.find_now(record.key.id) is not record or (asker is not None and asker.view != view):
                 return None
             if api is not None and self._records.api(api.id) is not api:
                 return None
@@ -108,8 +110,9 @@ class Verifier:
         if budget.is_durable:
             return None
         ends = [version.expires_at for version in record.key.versions if version.number == number]
-        until = min((end for end in (record.key.expires_at, *ends) if end is not None), default=None)
-        return Standing(verified.principal, requirement, budget.takes, view, until)
+        ends += [record.key.expires_at, None if asker is None else asker.until]
+        until = min((end for end in ends if end is not None), default=None)
+        return Standing(verified.principal, requirement, budget.takes, view, until, asker)
 
     def stands(self, standing: Standing) -> bool:
         """Tell whether a credential would still be accepted unseen. Raises ``NotReady`` like ``verify_now``."""
@@ -119,14 +122,14 @@ class Verifier:
         """Count a use of what stands and takes nothing."""
         self._observer.verified_again(standing, self._now())
 
-    def verify_again(self, standing: Standing, asker: Standing | None = None) -> tuple[LimitState, ...] | None:
+    def verify_again(self, standing: Standing) -> tuple[LimitState, ...] | None:
         """Accept a credential on what was found out about it; returns the limits that it took from.
 
-        ``asker`` is who asks about it, accepted by the same leave. ``None`` when the answer must be found out anew,
-        also when it will be a refusal: then nothing was taken or counted. Raises ``NotReady``, likewise.
+        ``None`` when the answer must be found out anew, also when it will be a refusal: then nothing was taken or
+        counted. Raises ``NotReady``, likewise.
         """
-        now, view = self._now(), self._records.view_now()
-        if not standing.stands(view, now) or (asker is not None and not asker.stands(view, now)):
+        now = self._now()
+        if not standing.stands(self._records.view_now(), now):
             return None
         source = standing.requirement.client_ip
         if source is not None and self._engines.throttle.retry_in(source):
@@ -138,8 +141,6 @@ class Verifier:
             admitted, states, _ = self._immediate.take_now(standing.takes)
             if not admitted:
                 return None
-        if asker is not None:
-            self._observer.verified_again(asker, now)
         self._observer.verified_again(standing, now)
         return states
 

@@ -12,20 +12,28 @@ class Standing:
     """What ``verify`` found out about a credential, for as long as it can have no other outcome.
 
     It stands while the view of the event log is ``view`` (no event has come that could alter any decision) and the
-    time is before ``until`` (``None``: nothing expires). ``takes`` is what each use takes. ``uses`` and ``last_used``
-    are what the observer has not yet written down. Not frozen, so that counting a use costs no more than that.
+    time is before ``until`` (``None``: nothing expires). ``takes`` is what each use takes. ``asker`` is who asked about
+    the credential, where that is somebody else: it may do so for as long, and its key is used along with it. ``uses``
+    and ``last_used`` are what the observer has not yet written down. Not frozen, so that counting is no more than that.
     """
 
-    __slots__ = ("last_used", "principal", "requirement", "takes", "until", "uses", "view")
+    __slots__ = ("asker", "last_used", "principal", "requirement", "takes", "until", "uses", "view")
 
     def __init__(
-        self, principal: Principal, requirement: Requirement, takes: tuple[Take, ...], view: int, until: Instant | None
+        self,
+        principal: Principal,
+        requirement: Requirement,
+        takes: tuple[Take, ...],
+        view: int,
+        until: Instant | None,
+        asker: Standing | None = None,
     ) -> None:
         self.principal = principal
         self.requirement = requirement
         self.takes = takes
         self.view = view
         self.until = until
+        self.asker = asker
         self.uses = 0
         self.last_used = 0
 

@@ -122,16 +122,21 @@ class UsageRecorder:
         standing, self._standing = self._standing, []
         self._standing_minute = now // MINUTE
         for one in standing:
-            record, version = one.principal
-            key_id, project_id = record.counted_as, record.project.id
-            uses, at, requirement = one.uses, Instant(one.last_used), one.requirement
+            uses, at = one.uses, Instant(one.last_used)
             one.uses = 0
-            api = requirement.api
-            self._usage[at // MINUTE, project_id, key_id, api.id if api is not None else "", "VALID"] += uses
-            if version:
-                self._uses[key_id, version] = max(at, self._uses.get((key_id, version), at))
-            if requirement.client_ip is not None or requirement.tags:
-                self._count_facets(project_id, key_id, requirement, "VALID", at, uses)
+            self._enter(one, uses, at)
+            if one.asker is not None:
+                self._enter(one.asker, uses, at)
+
+    def _enter(self, standing: Standing, uses: int, at: Instant) -> None:
+        record, version = standing.principal
+        requirement = standing.requirement
+        key_id, project_id, api = record.counted_as, record.project.id, requirement.api
+        self._usage[at // MINUTE, project_id, key_id, api.id if api is not None else "", "VALID"] += uses
+        if version:
+            self._uses[key_id, version] = max(at, self._uses.get((key_id, version), at))
+        if requirement.client_ip is not None or requirement.tags:
+            self._count_facets(project_id, key_id, requirement, "VALID", at, uses)
 
     def _count_facets(
         self, project_id: str, key_id: str, requirement: Requirement, code: str, now: Instant, count: int = 1

@@ -4,12 +4,15 @@ opted in) the query. Exactly one credential per request. Spec: RFC 6750 §2, DES
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
 from ..core.errors import Code, Rejected
 from ..formats import api_key
 
+AUTHORIZATION: Final = b"authorization"
+DEFAULT_KEY_HEADER: Final = b"x-api-key"
 QUERY_NAMES: Final = frozenset({"key", "api_key", "apikey", "access_token", "token"})
 MAX_FIELDS: Final = 1000
 _PUBLISHABLE: Final = "_pk_"
@@ -23,9 +26,9 @@ class Missing(Rejected):
 
 
 def credential_in(
-    headers: list[tuple[bytes, bytes]],
+    headers: Sequence[tuple[bytes, bytes]],
     *,
-    key_header: bytes = b"x-api-key",
+    key_header: bytes = DEFAULT_KEY_HEADER,
     query: str = "",
     query_allowed: bool = False,
 ) -> str:
@@ -33,22 +36,46 @@ def credential_in(
 
     Raises ``Missing``, or ``Rejected(MALFORMED)`` for two credentials, an unknown scheme, or a secret in the URL.
     """
+    refuse_several(headers, key_header)
+    return credential_among(dict(headers), key_header=key_header, query=query, query_allowed=query_allowed)
+
+
+def refuse_several(headers: Sequence[tuple[bytes, bytes]], key_header: bytes) -> None:
+    """Raise ``Rejected(MALFORMED)`` when a field that carries a credential comes twice."""
+    carrying = [name for name, _ in headers if name in (AUTHORIZATION, key_header)]
+    if len(carrying) > len(set(carrying)):
+        raise _several()
+
+
+def credential_among(
+    fields: Mapping[bytes, bytes],
+    *,
+    key_header: bytes = DEFAULT_KEY_HEADER,
+    query: str = "",
+    query_allowed: bool = False,
+) -> str:
+    """Like ``credential_in``, for header fields by their names."""
     found: list[str] = []
-    for name, value in headers:
-        if name == b"authorization":
-            scheme, _, rest = value.partition(b" ")
-            if scheme.lower() != b"bearer" or not rest:
-                raise Rejected(Code.MALFORMED, "Use 'Authorization: Bearer' followed by the credential.")
-            found.append(rest.decode("latin-1").strip(" "))
-        elif name == key_header:
-            found.append(value.decode("latin-1").strip(" \t"))
+    authorization = fields.get(AUTHORIZATION)
+    if authorization is not None:
+        scheme, _, rest = authorization.partition(b" ")
+        if scheme.lower() != b"bearer" or not rest:
+            raise Rejected(Code.MALFORMED, "Use 'Authorization: Bearer' followed by the credential.")
+        found.append(rest.decode("latin-1").strip(" "))
+    key = fields.get(key_header)
+    if key is not None and key_header != AUTHORIZATION:
+        found.append(key.decode("latin-1").strip(" \t"))
     if query:
         found += _in_query(query, query_allowed)
     if not found:
         raise Missing
     if len(found) > 1:
-        raise Rejected(Code.MALFORMED, "Send exactly one credential; this request carries several.")
+        raise _several()
     return found[0]
+
+
+def _several() -> Rejected:
+    return Rejected(Code.MALFORMED, "Send exactly one credential; this request carries several.")
 
 
 def _in_query(query: str, allowed: bool) -> list[str]:

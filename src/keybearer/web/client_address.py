@@ -13,6 +13,7 @@ from typing import Final
 Address = IPv4Address | IPv6Address
 Networks = Sequence[IPv4Network | IPv6Network]
 
+FORWARDED_FOR: Final = b"x-forwarded-for"
 MAX_HOPS: Final = 32
 MAX_PEERS: Final = 4096
 MAX_TEXT: Final = 64
@@ -35,13 +36,17 @@ class TrustedProxies:
 
         A trusted proxy that names no client leaves it unknown; so does an entry that is no address.
         """
+        forwarded = [value for name, value in headers if name == FORWARDED_FOR]
+        return self.client_behind(peer, b",".join(forwarded) if forwarded else None)
+
+    def client_behind(self, peer: str | None, forwarded: bytes | None) -> Address | None:
+        """Like ``client_address``, for the value of ``X-Forwarded-For``, ``None`` where that was not sent."""
         address, trusted = self._known(peer)
         if not trusted:
             return address
-        forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
-        if not forwarded:
+        if forwarded is None:
             return None
-        hops = b",".join(forwarded).decode("latin-1").split(",")[-MAX_HOPS:]
+        hops = forwarded.decode("latin-1").split(",")[-MAX_HOPS:]
         hop: Address | None = None
         for entry in reversed(hops):
             hop, trusted = self._known(_without_port(entry.strip()))

@@ -81,7 +81,7 @@ class VerifyEdge:
                 verified = verifier.verify_now(body.credential, requirement)
                 if request.repeats:
                     again = self._again(verified, requirement, caller)
-                reply = Reply(200, _HEADERS, self._answers.encode(verified), again)
+                reply = Reply(200, _HEADERS, self._answers.encode(verified), again=again)
             except Rejected as rejection:
                 reply = Reply(200, _HEADERS, _ENCODER.encode(denial(rejection)))
             except KeybearerError as error:
@@ -134,7 +134,7 @@ class VerifyEdge:
 
     def _again(self, verified: Verified, requirement: Requirement, caller: Standing) -> Again | None:
         """Return what lets the same request be answered again."""
-        standing = self._verifier.standing_of(verified, requirement)
+        standing = self._verifier.standing_of(verified, requirement, caller)
         if standing is None:
             return None
         form = self._answers.form(verified)
@@ -143,7 +143,7 @@ class VerifyEdge:
             body = form % numbers_in(states)
             return b"%scontent-length: %d\r\n\r\n%s" % (_HEADERS.lines, len(body), body)
 
-        return Again(standing, caller, render)
+        return Again(standing, render)
 
 
 def _refuse_query(target: bytes) -> None:
@@ -195,6 +195,7 @@ def requirement_from(body: VerifyRequest, api: Api | None) -> Requirement:
     )
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> IPv4Address | IPv6Address:
     try:
         if "%" in text:

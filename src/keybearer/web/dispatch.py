@@ -49,7 +49,7 @@ def request_id_of(request: Request) -> str:
 def response_of(reply: Reply) -> Response:
     """Return a reply as the ASGI application sends it."""
     response = Response(reply.body, reply.status)
-    response.raw_headers.extend(reply.headers)
+    response.raw_headers.extend((*reply.headers, *reply.more))
     return response
 
 

@@ -24,11 +24,11 @@ from ..core.tokens import TokenRecord
 from ..ports import NotReady, Records
 from ..verify import Verifier
 from .about_token import token_headers
-from .carriage import Missing, credential_in
-from .client_address import TrustedProxies
-from .decision import fresh_api, seconds
+from .carriage import DEFAULT_KEY_HEADER, Missing, credential_among, refuse_several
+from .client_address import FORWARDED_FOR, TrustedProxies
+from .decision import fresh_api, numbers_in, seconds
 from .problem import reply_for
-from .reply import Again, Ask, EdgeRequest, Headers, Reply, Steps, WrittenHeaders
+from .reply import Again, Ask, EdgeRequest, HeaderList, Reply, Steps, WrittenHeaders
 
 PATH: Final = b"/forward-auth"
 NGINX_PATH: Final = b"/forward-auth/nginx"
@@ -100,7 +100,7 @@ class ForwardAuthEdge:
             return _refusal(rejection, door, request.request_id)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
-        return Reply(200, self._admissions.headers(verified), b"", again)
+        return self._admission(verified, again)
 
     def steps(self, request: EdgeRequest) -> Steps:
         """Do the work of one subrequest."""
@@ -117,7 +117,7 @@ class ForwardAuthEdge:
             return _refusal(rejection, door, request.request_id)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
-        return Reply(200, self._admissions.headers(verified), b"")
+        return self._admission(verified)
 
     def _door(self, request: EdgeRequest) -> Door:
         if not self._proxies.trusts(request.peer):
@@ -126,41 +126,51 @@ class ForwardAuthEdge:
 
     def _asked(self, request: EdgeRequest, door: Door, api: Api | None) -> tuple[str, Requirement]:
         """Return the credential that the original request carries, and what must hold for it."""
-        said = _said_of(request.headers)
-        path, _, query = said.uri.partition("?")
+        key_header = DEFAULT_KEY_HEADER if api is None else api.key_header.lower().encode("ascii")
+        fields = _fields_of(request.headers, key_header)
+        uri = _said(fields, b"x-original-uri", b"x-forwarded-uri") or ""
+        method = _said(fields, b"x-original-method", b"x-forwarded-method")
+        path, _, query = uri.partition("?")
         requirement = Requirement(
             api=api,
             demand=door.demand,
-            client_ip=self._proxies.client_address(request.peer, request.headers),
-            origin=said.origin,
-            referrer=said.referrer,
-            android_app=said.android_app,
-            ios_bundle_id=said.ios_bundle_id,
-            method=said.method,
+            client_ip=self._proxies.client_behind(request.peer, fields.get(FORWARDED_FOR)),
+            origin=_said(fields, b"origin"),
+            referrer=_said(fields, b"referer"),
+            android_app=_android_app(fields) if b"x-android-package" in fields else None,
+            ios_bundle_id=_said(fields, b"x-ios-bundle-identifier"),
+            method=None if method is None else method.upper(),
             path=path if path.startswith("/") else None,
             cost=door.cost,
         )
-        credential = credential_in(
-            request.headers,
-            key_header=b"x-api-key" if api is None else api.key_header.lower().encode("ascii"),
+        credential = credential_among(
+            fields,
+            key_header=key_header,
             query=query,
             query_allowed=api is not None and api.allow_publishable_in_query,
         )
         return credential, requirement
+
+    def _admission(self, verified: Verified, again: Again | None = None) -> Reply:
+        limits = verified.limits
+        more = ((b"ratelimit", _rate_limit_header(limits)),) if limits else ()
+        return Reply(200, self._admissions.always(verified.principal), b"", more, again)
 
     def _again(self, verified: Verified, requirement: Requirement) -> Again | None:
         """Return what lets the same subrequest be answered again."""
         standing = self._verifier.standing_of(verified, requirement)
         if standing is None:
             return None
-        lines = self._admissions.always(verified.principal).lines
+        form = self._admissions.always(verified.principal).lines.replace(b"%", b"%%")
+        if verified.limits:
+            limits = ", ".join([f'"{state.name}";r=%d;t=%d' for state in verified.limits])
+            form += b"ratelimit: %s\r\n" % limits.encode()
+        form += b"content-length: 0\r\n\r\n"
 
         def render(states: tuple[LimitState, ...]) -> bytes:
-            if not states:
-                return lines + b"content-length: 0\r\n\r\n"
-            return b"%sratelimit: %s\r\ncontent-length: 0\r\n\r\n" % (lines, _rate_limit_header(states))
+            return form % numbers_in(states)
 
-        return Again(standing, None, render)
+        return Again(standing, render)
 
 
 def _existing(api: Api | None, name: str) -> Api:
@@ -169,49 +179,57 @@ def _existing(api: Api | None, name: str) -> Api:
     return api
 
 
-class _Said(NamedTuple):
-    """What the proxy says about the original request. A header that comes twice counts as not said."""
-
-    uri: str
-    method: str | None
-    origin: str | None
-    referrer: str | None
-    android_app: AndroidApp | None
-    ios_bundle_id: str | None
-
-
-_WANTED: Final = {
-    b"x-original-uri": "uri",
-    b"x-forwarded-uri": "uri",
-    b"x-original-method": "method",
-    b"x-forwarded-method": "method",
-    b"origin": "origin",
-    b"referer": "referrer",
-    b"x-android-package": "package",
-    b"x-android-cert": "certificate",
-    b"x-ios-bundle-identifier": "ios",
-}
+_BELIEVED: Final = frozenset(
+    {
+        b"x-original-uri",
+        b"x-forwarded-uri",
+        b"x-original-method",
+        b"x-forwarded-method",
+        b"origin",
+        b"referer",
+        b"x-android-package",
+        b"x-android-cert",
+        b"x-ios-bundle-identifier",
+    }
+)
 
 
-def _said_of(headers: list[tuple[bytes, bytes]]) -> _Said:
-    said: dict[str, str] = {}
+def _fields_of(headers: HeaderList, key_header: bytes) -> dict[bytes, bytes]:
+    """Return header fields by name; raises ``Rejected`` where what is believed comes twice and differs."""
+    fields = dict(headers)
+    if len(fields) == len(headers):
+        return fields
+    refuse_several(headers, key_header)
     for name, value in headers:
-        field = _WANTED.get(name)
-        if field is not None:
-            text = value.decode("latin-1")
-            if said.setdefault(field, text) != text:
-                raise Rejected(Code.MALFORMED, f"The header {name.decode()} contradicts another one.")
-    app = None
-    if "package" in said and "certificate" in said:
-        app = AndroidApp(said["package"], said["certificate"].replace(":", "").lower())
-    return _Said(
-        said.get("uri", ""),
-        said["method"].upper() if "method" in said else None,
-        said.get("origin"),
-        said.get("referrer"),
-        app,
-        said.get("ios"),
-    )
+        if name in _BELIEVED and fields[name] != value:
+            raise _contradiction(name)
+    forwarded = [value for name, value in headers if name == FORWARDED_FOR]
+    if forwarded:
+        fields[FORWARDED_FOR] = b",".join(forwarded)
+    return fields
+
+
+def _said(fields: dict[bytes, bytes], name: bytes, other: bytes = b"") -> str | None:
+    """Return what the proxy says about the original request, by whichever of two names."""
+    value = fields.get(name)
+    if other:
+        second = fields.get(other)
+        if second is not None:
+            if value is not None and value != second:
+                raise _contradiction(other)
+            value = second
+    return None if value is None else value.decode("latin-1")
+
+
+def _contradiction(name: bytes) -> Rejected:
+    return Rejected(Code.MALFORMED, f"The header {name.decode()} contradicts another one.")
+
+
+def _android_app(fields: dict[bytes, bytes]) -> AndroidApp | None:
+    certificate = _said(fields, b"x-android-cert")
+    if certificate is None:
+        return None
+    return AndroidApp(fields[b"x-android-package"].decode("latin-1"), certificate.replace(":", "").lower())
 
 
 class Admissions:
@@ -221,11 +239,6 @@ class Admissions:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], tuple[CredentialRecord, WrittenHeaders]] = {}
-
-    def headers(self, verified: Verified) -> Headers:
-        """Return the headers of one admission."""
-        always = self.always(verified.principal)
-        return (*always, (b"ratelimit", _rate_limit_header(verified.limits))) if verified.limits else always
 
     def always(self, principal: Principal) -> WrittenHeaders:
         """Return the headers that every admission of this principal has."""

@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from ..settings import Settings
 from ..verify import Verifier
 from . import decision, forward_auth
-from .known_requests import MAX_BYTES, KnownRequests
+from .known_requests import MAX_BYTES, KnownRequests, fingerprint_of
 from .outbox import Outbox
 from .problem import reply_for
 from .reply import BOOT, Again, Edge, EdgeRequest, Reply, Suspended, WrittenHeaders, lines_of, next_number, run_now
@@ -121,6 +121,7 @@ class _HotProtocol(HttpToolsProtocol):
         self._reading_since: float | None = None
         self._idle_since = 0.0
         self._peer: str | None = None
+        self._sender = b"\0"
         # What the bytes received last brought: their size, those of earlier chunks of the same message, and how many
         # messages began in them.
         self._chunk = 0
@@ -138,6 +139,7 @@ class _HotProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else None
+        self._sender = f"{self._peer or ''}\0".encode()
         self._idle_since = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(self.routes.read_timeout, self._look)
 
@@ -187,7 +189,13 @@ class _HotProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Answer what is known without reading it; give everything else to the parser."""
         self._chunk = len(data)
-        if not self._between or self._chunk > MAX_BYTES or self._is_busy() or self._is_full():
+        cycle: Any = self.cycle
+        if (
+            not self._between
+            or self._chunk > MAX_BYTES
+            or (cycle is not None and not cycle.response_complete)
+            or self._is_full()
+        ):
             self._repeats = False
             self._before += self._chunk
             self._heard = False
@@ -200,7 +208,8 @@ class _HotProtocol(HttpToolsProtocol):
                 self._refuse(431, b"The trailers are too large.")
             return
         known = self.routes.known
-        fingerprint, again = known.recall(data, self._peer)
+        fingerprint = fingerprint_of(self._sender, data)
+        again = known.recall(fingerprint)
         if again is not None and self._answer_again(again, data):
             return
         self._repeats = known.was_seen(fingerprint)
@@ -213,7 +222,7 @@ class _HotProtocol(HttpToolsProtocol):
         """Answer a known request, if what its answer hangs on still stands."""
         routes = self.routes
         try:
-            states = routes.verifier.verify_again(again.standing, again.asker)
+            states = routes.verifier.verify_again(again.standing)
             if states is None:
                 return False
             lines = again.render(states)
@@ -229,7 +238,7 @@ class _HotProtocol(HttpToolsProtocol):
 
     def _remember(self, fingerprint: bytes) -> None:
         if self._again is not None and self._begun == 1 and self._between:
-            self.routes.known.remember(fingerprint, self._peer, self._again)
+            self.routes.known.remember(fingerprint, self._again)
 
     def _is_full(self) -> bool:
         return self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency
@@ -377,12 +386,13 @@ class _HotProtocol(HttpToolsProtocol):
     def _write(self, reply: Reply) -> None:
         # llhttp keeps an HTTP/1.0 connection only where the client asked for it; uvicorn then closes, and so do we.
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
-        status, headers, body, _ = reply
+        status, headers, body, more, _ = reply
         routes = self.routes
-        answer = b"%s%s%scontent-length: %d\r\n%s%s" % (
+        answer = b"%s%s%s%scontent-length: %d\r\n%s%s" % (
             STATUS_LINE[status],
             routes.begin_of_answers(self.server_state.default_headers),
             headers.lines if type(headers) is WrittenHeaders else lines_of(headers),
+            lines_of(more) if more else b"",
             len(body),
             b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
             b"" if self._method == b"HEAD" else body,

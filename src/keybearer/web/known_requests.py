@@ -8,7 +8,7 @@ time. Only requests that a credential opened are known, and only from their seco
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
 
 from .reply import Again
 
@@ -17,27 +17,21 @@ MAX_SEEN: Final = 8192
 MAX_BYTES: Final = 4096
 
 
-class KnownRequest(NamedTuple):
-    """A request, and what its answer hangs on."""
-
-    peer: str | None
-    again: Again
+def fingerprint_of(peer: bytes, data: bytes) -> bytes:
+    """Return what stands for these bytes from this peer, an address with a zero byte behind it."""
+    return sha256(peer + data).digest()
 
 
 class KnownRequests:
-    """At most ``MAX_KNOWN`` requests; both memories are emptied when full."""
+    """At most ``MAX_KNOWN`` requests by fingerprint; both memories are emptied when full."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, KnownRequest] = {}
+        self._known: dict[bytes, Again] = {}
         self._seen: set[bytes] = set()
+        self.recall = self._known.get
 
-    def recall(self, data: bytes, peer: str | None) -> tuple[bytes, Again | None]:
-        """Return the fingerprint of these bytes, and what is known of them."""
-        fingerprint = sha256(data).digest()
-        known = self._known.get(fingerprint)
-        if known is None or known.peer != peer:
-            return fingerprint, None
-        return fingerprint, known.again
+    def __len__(self) -> int:
+        return len(self._known)
 
     def was_seen(self, fingerprint: bytes) -> bool:
         """Tell whether these bytes came before, and note that they came now."""
@@ -48,8 +42,8 @@ class KnownRequests:
         self._seen.add(fingerprint)
         return False
 
-    def remember(self, fingerprint: bytes, peer: str | None, again: Again) -> None:
+    def remember(self, fingerprint: bytes, again: Again) -> None:
         """Keep what the answer to these bytes hangs on."""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[fingerprint] = KnownRequest(peer, again)
+        self._known[fingerprint] = again

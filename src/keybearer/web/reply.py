@@ -61,24 +61,25 @@ def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 class Again(NamedTuple):
     """What the answer to a request hangs on, so that the same bytes can be answered without reading them.
 
-    ``asker`` is who asked about the credential, where that is somebody else. ``render`` writes the answer from the
-    limits that it takes from: what stands behind ``HTTP/1.1 200 OK`` and the headers that every answer has.
+    ``render`` writes the answer from the limits that it takes from: what stands behind ``HTTP/1.1 200 OK`` and the
+    headers that every answer has.
     """
 
     standing: Standing
-    asker: Standing | None
     render: Callable[[tuple[LimitState, ...]], bytes]
 
 
 class Reply(NamedTuple):
     """One HTTP answer; ``content-length`` and ``date`` are added by whoever sends it.
 
-    ``again`` is there when the same request may be answered by the same leave.
+    ``more`` are headers of this answer alone. ``again`` is there when the same request may be answered by the same
+    leave.
     """
 
     status: int
     headers: Headers
     body: bytes
+    more: Headers = ()
     again: Again | None = None
 
 

@@ -12,6 +12,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from keybearer.core.lifecycle import Change
+from keybearer.limiters.failures import FailureThrottle
 from keybearer.services import apis, keys, plans, projects, rotation, usage
 from keybearer.services.bootstrap import OWN_PROJECT_ID
 from keybearer.settings import Settings
@@ -125,7 +126,7 @@ async def known(connection: Connection, request: bytes) -> None:
     for _ in range(3):
         status, _ = await connection.ask(request)
         assert status == 200
-    before = len(connection.door.routes.known._known)
+    before = len(connection.door.routes.known)
     assert before
     connection.protocol.parser, parser = None, connection.protocol.parser  # whatever is not known fails now
     status, _ = await connection.ask(request)
@@ -298,7 +299,7 @@ async def test_a_refusal_is_never_remembered(world: Embedded) -> None:
     for _ in range(4):
         assert said((await connection.ask(verify_request(guard, text)))[1])["code"] == "DISABLED"
         assert (await connection.ask(forward_request("kb_sk_live_x")))[0] == 401
-    assert not door.routes.known._known
+    assert not door.routes.known
     await keys.set_state(world.authority, world.root, key_id, Change.ENABLE)
     assert said((await connection.ask(verify_request(guard, text)))[1])["code"] == "VALID"
 
@@ -315,7 +316,7 @@ async def test_only_whole_requests_that_come_alone_are_known(world: Embedded) ->
     closing = request.replace(b"Host:", b"Connection: close\r\nHost:")
     for _ in range(4):
         assert (await door.connect().ask(closing))[0] == 200
-    assert not door.routes.known._known
+    assert not door.routes.known
 
 
 async def test_known_bytes_inside_another_request_are_its_body(world: Embedded) -> None:
@@ -367,3 +368,24 @@ async def test_a_client_that_does_not_read_is_not_read_from(world: Embedded) -> 
     assert connection.protocol.flow.read_paused
     connection.protocol.resume_writing()
     assert not connection.protocol.flow.read_paused
+
+
+async def test_an_address_that_keeps_guessing_is_slowed_down_though_its_request_is_known(world: Embedded) -> None:
+    _, _, text = await key_of(world)
+    world.verifier._engines = world.verifier._engines._replace(throttle=FailureThrottle(2))
+    connection, request = Door(world).connect(), forward_request(text)
+    await known(connection, request)
+    for _ in range(2):
+        assert (await connection.ask(forward_request(text[:-1])))[0] == 401
+    assert (await connection.ask(request))[0] == 429
+    assert (await connection.ask(forward_request(text, client="203.0.113.8")))[0] == 200
+
+
+async def test_a_log_of_answers_has_the_known_ones_too(world: Embedded, caplog: pytest.LogCaptureFixture) -> None:
+    _, _, text = await key_of(world)
+    connection, request = Door(world, access_log=True).connect(), forward_request(text, "?cost=2")
+    with caplog.at_level("INFO", logger="keybearer.access"):
+        await known(connection, request)
+    told = [(line.__dict__["route"], line.__dict__["status"]) for line in caplog.records]
+    assert told == [("/forward-auth", 200)] * 4
+    assert len({line.__dict__["request_id"] for line in caplog.records}) == 4
