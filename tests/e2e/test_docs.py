@@ -23,6 +23,40 @@ def test_a_drawn_document_is_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == drawer().DRAWN[name](), "run: python docs/draw.py"
 
 
+def test_what_verify_takes_and_answers_is_documented() -> None:
+    from keybearer.core.errors import Code
+    from keybearer.wire.verify import VerifyRequest
+
+    text = (DOCS / "verify.md").read_text()
+    assert [code for code in Code if f"`{code}`" not in text] == []
+    fields = set(VerifyRequest.__struct_fields__) - {"dpop"}  # comes with access tokens
+    assert [field for field in sorted(fields) if f"`{field}`" not in text] == []
+
+
+def test_every_permission_of_the_own_api_is_documented() -> None:
+    from keybearer.core.own_api import PERMISSIONS
+
+    text = (DOCS / "api.md").read_text()
+    assert [one.name for one in PERMISSIONS if f"| `{one.name}` | {one.description} |" not in text] == []
+
+
+def test_every_way_to_bring_a_key_along_is_documented() -> None:
+    from typing import get_args
+
+    from keybearer.wire.keys import ImportedSecret, ImportScheme
+
+    text = (DOCS / "import.md").read_text()
+    named = [*get_args(ImportScheme), *ImportedSecret.__struct_fields__]
+    assert [name for name in named if f"`{name}`" not in text and f'"{name}"' not in text] == []
+
+
+def test_what_a_proxy_may_say_is_documented() -> None:
+    from keybearer.web.forward_auth import _WANTED
+
+    text = (DOCS / "forward-auth.md").read_text().lower()
+    assert [name for name in _WANTED if f"`{name.decode()}`" not in text] == []
+
+
 def test_every_setting_is_explained() -> None:
     from keybearer.settings import Settings
 

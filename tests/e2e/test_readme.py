@@ -139,6 +139,19 @@ def test_what_follows_the_quick_start_works_too(authority: Callable[..., Authori
     assert found["project"] == shop.project["id"]
 
 
+@pytest.mark.parametrize("name", ["verify.md", "api.md"])
+def test_the_examples_for_curl_work(authority: Callable[..., Authority], name: str) -> None:
+    shop = Shop(authority())
+    key_id, secret = shop.key("pages:read")
+    environment = os.environ | {"KEYBEARER_KEY": shop.node.root_key, "KEY": secret, "KEY_ID": key_id}
+    for block in blocks("sh", (ROOT / "docs" / name).read_text()):
+        script = block.replace("http://127.0.0.1:8080", shop.node.url)
+        done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
+        answer = json.loads(done.stdout)
+        assert "status" not in answer, answer
+        assert answer.get("code", "VALID") == "VALID"
+
+
 def test_the_readme_names_the_commands_of_a_developer() -> None:
     development = README.partition("## Development")[2]
     (shown,) = (text for text in blocks("console") if text in development)

@@ -10,6 +10,11 @@ Each operation is described once, as a ``Call`` (``records.py``, ``keys.py``, ``
 (``exchange.py``) says how a call is carried out, and two thin drivers do the I/O (``drivers.py``).
 """
 
+from ..core.errors import Code, Rejected
+from ..wire.keys import AndroidAppSpec, ImportedSecret, ImportKey, ImportProgress, ImportReport, RestrictionsSpec
+from ..wire.limits import CreditsSpec, QuotaSpec, RateLimitSpec, RefillSpec
+from ..wire.records import PermissionSpec
+from ..wire.verify import VerifyRequest
 from .call import Call, Pages, Stream
 from .connection import NO_RETRIES, Retries
 from .errors import (
@@ -50,4 +55,18 @@ __all__ = [
     "ServerUnavailable",
     "UnexpectedAnswer",
     "Unreachable",
+    "Code",
+    "Rejected",
+    "VerifyRequest",
+    "PermissionSpec",
+    "RestrictionsSpec",
+    "AndroidAppSpec",
+    "RateLimitSpec",
+    "QuotaSpec",
+    "CreditsSpec",
+    "RefillSpec",
+    "ImportKey",
+    "ImportedSecret",
+    "ImportProgress",
+    "ImportReport",
 ]

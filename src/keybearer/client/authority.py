@@ -23,7 +23,7 @@ from ..wire.verify import (
     VerifyResponse,
     Whoami,
 )
-from .call import Call, Pages, query, revealed
+from .call import Call, Pages, listed, query, revealed
 from .keys import Keys
 from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
@@ -109,9 +109,9 @@ class Authority(Resource[D]):
             VerifyResponse,
             body=VerifyRequest(
                 credential=revealed(credential),
-                accept=None if accept is None else [CredentialKind(kind) for kind in accept],
+                accept=None if accept is None else [CredentialKind(kind) for kind in listed(accept)],
                 api=api,
-                permissions=permissions if permissions is None or isinstance(permissions, str) else [*permissions],
+                permissions=permissions if permissions is None or isinstance(permissions, str) else listed(permissions),
                 limits=[LimitCost(name, amount) for name, amount in (limits or {}).items()],
                 cost=cost,
                 credits=None if credits is None else CreditCost(credits),
@@ -123,7 +123,7 @@ class Authority(Resource[D]):
                 method=method,
                 url=url,
                 request_id=request_id,
-                tags=[*tags],
+                tags=listed(tags),
             ),
             idempotent=request_id is not None,
         )
@@ -166,7 +166,7 @@ class Authority(Resource[D]):
         parameters = query(
             start=start,
             end=end,
-            group_by=[*group_by] or None,
+            group_by=listed(group_by) or None,
             project_id=project_id,
             key_id=key_id,
             api_id=api_id,

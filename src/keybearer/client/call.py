@@ -105,6 +105,13 @@ def revealed(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
+def listed(values: Iterable[T]) -> list[T]:
+    """Return the list that a call carries. One text is no list of texts, though Python would take it for one."""
+    if isinstance(values, str):
+        raise TypeError(f"a list is expected, not a text: write [{values!r}]")
+    return [*values]
+
+
 def encode_body(body: msgspec.Struct) -> bytes:
     """Return the JSON of a body without the fields that have their defaults, which an older server may not know."""
     given: dict[str, Any] = {}

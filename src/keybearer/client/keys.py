@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from ..core.records import Environment, KeyKind
@@ -25,7 +26,7 @@ from ..wire.keys import (
     UpdateKey,
 )
 from ..wire.limits import CreditsSpec, CreditsView, QuotaSpec, RateLimitSpec
-from .call import Call, Duration, Pages, Stream, encode_body, once, query, seconds
+from .call import Call, Duration, Pages, Stream, encode_body, listed, once, query, seconds
 from .operation import D, operation, series
 from .records import Records, StateName, credits_call, given_dict, given_list
 
@@ -81,14 +82,14 @@ class Keys(Records[D, KeyView]):
             owner=owner,
             identity_id=identity_id,
             plan_id=plan_id,
-            permissions=[*permissions],
+            permissions=listed(permissions),
             restrictions=restrictions or RestrictionsSpec(),
-            limits=[*limits],
-            quotas=[*quotas],
+            limits=listed(limits),
+            quotas=listed(quotas),
             credits=credits,
             expires_at=expires_at,
             expires_in=seconds(expires_in),
-            tags=[*tags],
+            tags=listed(tags),
             metadata=dict(metadata or {}),
         )
         return Call("POST", self._path, IssuedKey, body=body, idempotency_key=once(idempotency_key))
@@ -196,12 +197,13 @@ class Keys(Records[D, KeyView]):
 
     @series
     def import_keys(
-        self, lines: Iterable[ImportKey | bytes], *, dry_run: bool = False
+        self, lines: Iterable[ImportKey | Mapping[str, Any] | bytes], *, dry_run: bool = False
     ) -> Stream[ImportProgress | ImportReport]:
         """Import keys that exist elsewhere: all of them, or (any refused, or a dry run) none.
 
-        ``lines`` are ``ImportKey`` values, or JSON lines as bytes. Yields ``ImportProgress`` now and then, and at the
-        end one ``ImportReport``. Never repeated by itself: after ``Unreachable``, look before importing again.
+        ``lines`` are ``ImportKey`` values, mappings with the same fields, or JSON lines as bytes. Yields
+        ``ImportProgress`` now and then, and at the end one ``ImportReport``. Never repeated by
+        itself: after ``Unreachable``, look before importing again.
         """
         return Stream(
             f"{self._path}/import",
@@ -212,6 +214,7 @@ class Keys(Records[D, KeyView]):
         )
 
 
-def _line(line: ImportKey | bytes) -> bytes:
-    text = line.rstrip(b"\r\n") if isinstance(line, bytes) else encode_body(line)
-    return text + b"\n"
+def _line(line: ImportKey | Mapping[str, Any] | bytes) -> bytes:
+    if isinstance(line, bytes):
+        return line.rstrip(b"\r\n") + b"\n"
+    return (msgspec.json.encode(line) if isinstance(line, Mapping) else encode_body(line)) + b"\n"

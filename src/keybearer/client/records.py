@@ -28,7 +28,7 @@ from ..wire.records import (
     UpdatePlan,
     UpdateProject,
 )
-from .call import Call, Pages, once, query, segment
+from .call import Call, Pages, listed, once, query, segment
 from .operation import D, Resource, operation, series
 
 T = TypeVar("T")
@@ -111,8 +111,8 @@ class Apis(Records[D, ApiView]):
         body = CreateApi(
             identifier=identifier,
             name=name,
-            permissions=[*permissions],
-            accepts=[*(CredentialKind if accepts is None else accepts)],
+            permissions=listed(permissions),
+            accepts=listed(CredentialKind if accepts is None else accepts),
             key_header=key_header,
             allow_publishable_in_query=allow_publishable_in_query,
             default_plan_id=default_plan_id,
@@ -180,7 +180,7 @@ class Projects(Records[D, ProjectView]):
         body = CreateProject(
             name=name,
             brand=brand,
-            enabled_apis=[*enabled_apis],
+            enabled_apis=listed(enabled_apis),
             plan_id=plan_id,
             metadata=dict(metadata or {}),
         )
@@ -248,7 +248,7 @@ class Plans(Records[D, PlanView]):
         idempotency_key: str | None = None,
     ) -> Call[PlanView]:
         """Name a set of limits and quotas."""
-        body = CreatePlan(name=name, limits=[*limits], quotas=[*quotas], metadata=dict(metadata or {}))
+        body = CreatePlan(name=name, limits=listed(limits), quotas=listed(quotas), metadata=dict(metadata or {}))
         return self._create(body, idempotency_key)
 
     @operation
@@ -304,8 +304,8 @@ class Identities(Records[D, IdentityView]):
             project_id=project_id,
             external_id=external_id,
             name=name,
-            limits=[*limits],
-            quotas=[*quotas],
+            limits=listed(limits),
+            quotas=listed(quotas),
             credits=credits,
             metadata=dict(metadata or {}),
         )
@@ -359,7 +359,7 @@ def credits_call(path: str, balance: int | None, add: int | None) -> Call[Credit
 
 def given_list(value: Sequence[T] | UnsetType) -> list[T] | UnsetType:
     """Return a list of what was given, if it was."""
-    return value if isinstance(value, UnsetType) else [*value]
+    return value if isinstance(value, UnsetType) else listed(value)
 
 
 def given_dict(value: Mapping[str, Any] | UnsetType) -> dict[str, Any] | UnsetType:

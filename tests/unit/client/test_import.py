@@ -3,9 +3,9 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,6 +13,7 @@ from keybearer.client import AsyncKeybearer, Keybearer, Unauthorized, Unexpected
 from keybearer.wire.keys import ImportedSecret, ImportKey, ImportProgress, ImportReport
 from tests.support.answers import KEY
 
+Line = ImportKey | Mapping[str, Any] | bytes
 PROGRESS = '{"type":"progress","phase":"checking","done":1,"total":2}'
 REPORT = (
     '{"type":"report","lines":2,"imported":0,"refused":[{"line":1,"problems":[{"field":"n\u2028m","message":"bad"}]}],'
@@ -59,12 +60,12 @@ def server() -> Iterator[tuple[str, type[_Handler]]]:
         thread.join()
 
 
-def _imported(url: str, lines: list[ImportKey | bytes]) -> list[ImportProgress | ImportReport]:
+def _imported(url: str, lines: list[Line]) -> list[ImportProgress | ImportReport]:
     with Keybearer(url, KEY) as client:
         return list(client.keys.import_keys(lines, dry_run=True))
 
 
-async def _imported_async(url: str, lines: list[ImportKey | bytes]) -> list[ImportProgress | ImportReport]:
+async def _imported_async(url: str, lines: list[Line]) -> list[ImportProgress | ImportReport]:
     async with AsyncKeybearer(url, KEY) as client:
         return [item async for item in client.keys.import_keys(lines, dry_run=True)]
 
@@ -75,7 +76,7 @@ def test_lines_go_and_come_as_a_stream(server: tuple[str, type[_Handler]], async
     text = (PROGRESS + "\n" + REPORT + "\n").encode()
     handler.pieces = [text[:10], text[10:70], text[70:71], text[71:]]
     key = ImportKey(project_id="p", name="old", secret=ImportedSecret("raw", "sk-123"))
-    lines: list[ImportKey | bytes] = [key, b'{"as": "it is"}\r\n']
+    lines: list[Line] = [key, b'{"as": "it is"}\r\n', {"a": "mapping"}]
     first, last = asyncio.run(_imported_async(url, lines)) if asynchronous else _imported(url, lines)
     assert first == ImportProgress("checking", 1, 2)
     assert isinstance(last, ImportReport)
@@ -83,7 +84,7 @@ def test_lines_go_and_come_as_a_stream(server: tuple[str, type[_Handler]], async
     assert handler.seen["path"] == "/v1/keys/import?dry_run=true"
     sent = [json.loads(line) for line in str(handler.seen["body"], "utf-8").splitlines()]  # type: ignore[call-overload]
     assert sent[0]["secret"]["value"] == "sk-123"
-    assert sent[1] == {"as": "it is"}
+    assert sent[1:] == [{"as": "it is"}, {"a": "mapping"}]
 
 
 @pytest.mark.parametrize("cut", [False, True])

@@ -188,6 +188,19 @@ def test_ids_that_would_name_another_path_are_refused(id: str) -> None:  # noqa:
         calls.keys.get(id)
 
 
+def test_one_text_is_no_list_of_texts() -> None:
+    for wrong in (
+        lambda: calls.keys.create(project_id="p", name="n", permissions="orders:read"),
+        lambda: calls.keys.create(project_id="p", name="n", tags="a"),
+        lambda: calls.keys.update("k", permissions="orders:read"),
+        lambda: calls.projects.create(name="n", enabled_apis="api_1"),
+        lambda: calls.verify(KEY, tags="a"),
+        lambda: calls.usage(group_by="code"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(TypeError, match="a list is expected"):
+            wrong()
+
+
 def test_lists_walk_all_pages() -> None:
     pages = [
         {"items": [{**KEY_VIEW, "id": "key_1"}, {**KEY_VIEW, "id": "key_2"}], "next_cursor": "c+/1"},
