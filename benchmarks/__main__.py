@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from . import http, inprocess, revocation, scale, start, writes
+from . import hostile, http, inprocess, revocation, scale, slow, start, timing, writes
 from .figures import Figure
 from .report import as_json, as_table
 
@@ -28,6 +28,9 @@ BENCHMARKS: tuple[tuple[str, Benchmark], ...] = (
     ("writes", writes.measure),
     ("start", start.measure),
     ("revocation", revocation.measure),
+    ("timing", timing.measure),
+    ("hostile", hostile.measure),
+    ("slow", slow.measure),
 )
 
 

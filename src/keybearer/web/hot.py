@@ -112,7 +112,7 @@ class _HotProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._edge: Edge | None = None
-        self._body = b""
+        self._body: bytes | bytearray = b""
         self._method = b""
         self._expects = False
         self._host: bytes | None = None
@@ -341,9 +341,15 @@ class _HotProtocol(HttpToolsProtocol):
                     self._reading_since = self.loop.time()
                 super().on_body(body)
             return
-        self._body += body
+        if not self._body:
+            self._body = body
+        else:
+            # Most bodies come in one piece. Where they do not, bytes would be copied again for each.
+            if type(self._body) is bytes:
+                self._body = bytearray(self._body)
+            self._body += body
         if len(self._body) > self.routes.max_body:
-            collected = self._body
+            collected = bytes(self._body)
             self._hand_over(None)
             super().on_body(collected)
 
@@ -355,11 +361,12 @@ class _HotProtocol(HttpToolsProtocol):
                 self._between = self.parser.should_keep_alive() and not self.parser.should_upgrade()
             return
         routes = self.routes
+        body = bytes(self._body)  # itself, if it came in one piece
         request = EdgeRequest(
             self._method,
             self.url,
             self.headers,
-            self._body,
+            body,
             self._peer,
             next_number(),
             self._repeats,
@@ -371,7 +378,6 @@ class _HotProtocol(HttpToolsProtocol):
             # Raised into the parser, it would look like the client's fault.
             reply = reply_for(error, request.request_id)
         if isinstance(reply, Suspended):
-            body = self._body
             self._hand_over(reply, request.request_id)
             if body:
                 super().on_body(body)
