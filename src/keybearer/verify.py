@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from . import formats
 from .budget import Budget, budget_of
 from .core.decide import decide, match
-from .core.errors import Code, Rejected
+from .core.errors import Code, Rejected, Unavailable
 from .core.instant import Instant
 from .core.principal import Principal, Verified
 from .core.quota import LimitState
@@ -25,6 +25,8 @@ from .formats import UnverifiedKey, foreign
 from .ports import Charged, Clock, ImmediateLimiter, Keyring, Limiter, NotReady, Observer, Records, Store, Throttle
 
 MAX_KNOWN: Final = 50_000
+MAX_SLOW_WAITING: Final = 64
+"""Checks against the slow hashes of imported keys that may wait at once; more are answered 503, not queued for ever."""
 NOBODY: Final = (None, None)
 
 
@@ -54,6 +56,7 @@ class Verifier:
         self._active_pepper_id = engines.keyring.active_pepper_id
         self._known: dict[bytes, tuple[KeyRecord, SecretVersion]] = {}
         self._slow_checks = asyncio.Semaphore(2)
+        self._slow_waiting = 0
 
     def verify_now(self, text: str, requirement: Requirement) -> Verified:
         """Return who calls, without waiting. Raises ``Rejected``; ``NotReady`` before anything was taken or counted."""
@@ -256,8 +259,14 @@ class Verifier:
         try:
             return self._match(record, text)
         except NotReady:
-            async with self._slow_checks:
-                return await asyncio.to_thread(self._match_foreign, record, text)
+            if self._slow_waiting >= MAX_SLOW_WAITING:
+                raise Unavailable("Too many imported keys with slow hashes are being checked.") from None
+            self._slow_waiting += 1
+            try:
+                async with self._slow_checks:
+                    return await asyncio.to_thread(self._match_foreign, record, text)
+            finally:
+                self._slow_waiting -= 1
 
     def _match_foreign(self, record: KeyRecord, text: str) -> SecretVersion | None:
         for version in record.key.versions:

@@ -280,7 +280,7 @@ async def test_whoami_is_for_every_good_key(world: Embedded, kind: str, status: 
         ("wrong", 401),
         ("revoked", 200),
         ("disabled", 200),
-        ("publishable", 200),
+        ("publishable", 403),
         ("stranger", 200),
         ("admin", 200),
     ],
@@ -293,3 +293,5 @@ async def test_whoever_holds_a_key_can_burn_it(world: Embedded, kind: str, statu
     assert [answer.status_code for answer in answers] == [status, status]
     if status == 200:
         assert (await world.verify(callers.keys[kind]))["code"] == "REVOKED"
+    if kind == "publishable":  # it stands in a page: whoever reads that could end it for all
+        assert (await world.verify(callers.keys[kind], client_ip="192.0.2.1"))["valid"]

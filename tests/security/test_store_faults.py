@@ -150,9 +150,11 @@ async def test_a_request_that_is_cancelled_midway_is_whole_or_not_at_all(world: 
     operation = BY_ID["keys.create"]
     path, body = await scene.request(operation)
     whole = world.store.transact
+    begun = asyncio.Event()
 
     async def slow(work: Any) -> Any:
-        await asyncio.sleep(0.01)
+        begun.set()
+        await asyncio.sleep(0.05)
         return await whole(work)
 
     store: Any = world.store
@@ -161,8 +163,9 @@ async def test_a_request_that_is_cancelled_midway_is_whole_or_not_at_all(world: 
     try:
         async with world.http() as http:
             for _ in range(5):
+                begun.clear()
                 asked = asyncio.create_task(http.request(operation.method, path, json=body))
-                await asyncio.sleep(0.002)
+                await begun.wait()
                 asked.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await asked

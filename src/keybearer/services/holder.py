@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..core.decide import decide
+from ..core.errors import NotPermitted
 from ..core.lifecycle import Change, change
-from ..core.records import ApiKey, KeyRecord, SecretVersion, State
+from ..core.records import ApiKey, CredentialKind, KeyRecord, SecretVersion, State
 from ..core.requirement import Requirement
 from ..ports import UnitOfWork
 from ..verify import Verifier
@@ -61,8 +62,11 @@ async def whoami(authority: Authority, holder: Holder, requirement: Requirement)
 async def revoke_mine(authority: Authority, holder: Holder, caller: Caller, body: RevokeMine) -> RevokedMine:
     """Revoke the presented key, also one that is disabled or has expired; doing it again changes nothing.
 
-    Whoever holds a secret can end it (DESIGN: whoever holds a key can burn it); that is all it needs.
+    Whoever holds a secret can end it; that is all it needs. A publishable key is no secret: it stands in a page, and
+    whoever reads the page could shut it for all. Raises ``NotPermitted`` for those.
     """
+    if holder.record.key.kind is CredentialKind.PUBLISHABLE_KEY:
+        raise NotPermitted("A publishable key is public; only who manages the project's keys can revoke it.")
     check_reason(body.reason)
     key_id = holder.record.key.id
 

@@ -64,10 +64,14 @@ def door_of(target: bytes) -> Door:
     if unknown:
         raise InvalidInput.of(min(unknown), "forward-auth takes api, permissions and cost")
     cost = given.get("cost", "1")
-    if not cost.isdecimal() or len(cost) > 9:
+    if not (cost.isascii() and cost.isdecimal()) or len(cost) > 9:
         raise InvalidInput.of("cost", "this is not a whole number")
-    demand = permissions.parse(given["permissions"]) if given.get("permissions") else None
-    return Door(given.get("api") or None, demand, int(cost), path == NGINX_PATH)
+    empty = next((name for name, value in given.items() if not value), None)
+    if empty is not None:
+        # A variable that the proxy's configuration left empty must not open the door.
+        raise InvalidInput.of(empty, "this is empty; leave the parameter out if it shall not be looked at")
+    demand = permissions.parse(given["permissions"]) if "permissions" in given else None
+    return Door(given.get("api"), demand, int(cost), path == NGINX_PATH)
 
 
 class ForwardAuthEdge:
@@ -130,7 +134,11 @@ class ForwardAuthEdge:
         fields = _fields_of(request.headers, key_header)
         uri = _said(fields, b"x-original-uri", b"x-forwarded-uri") or ""
         method = _said(fields, b"x-original-method", b"x-forwarded-method")
-        path, _, query = uri.partition("?")
+        method = None if method is None else method.upper()
+        bare, _, query = uri.partition("?")
+        path = bare if bare.startswith("/") else None
+        if not _OVERRIDING.isdisjoint(fields):
+            path, method = _unless_overridden(fields, uri, path, method)
         requirement = Requirement(
             api=api,
             demand=door.demand,
@@ -139,8 +147,8 @@ class ForwardAuthEdge:
             referrer=_said(fields, b"referer"),
             android_app=_android_app(fields) if b"x-android-package" in fields else None,
             ios_bundle_id=_said(fields, b"x-ios-bundle-identifier"),
-            method=None if method is None else method.upper(),
-            path=path if path.startswith("/") else None,
+            method=method,
+            path=path,
             cost=door.cost,
         )
         credential = credential_among(
@@ -179,8 +187,12 @@ def _existing(api: Api | None, name: str) -> Api:
     return api
 
 
+_METHODS: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+_URLS: Final = (b"x-original-url", b"x-rewrite-url")
+_OVERRIDING: Final = frozenset((*_METHODS, *_URLS))
 _BELIEVED: Final = frozenset(
     {
+        *_OVERRIDING,
         b"x-original-uri",
         b"x-forwarded-uri",
         b"x-original-method",
@@ -230,6 +242,32 @@ def _android_app(fields: dict[bytes, bytes]) -> AndroidApp | None:
     if certificate is None:
         return None
     return AndroidApp(fields[b"x-android-package"].decode("latin-1"), certificate.replace(":", "").lower())
+
+
+def _unless_overridden(
+    fields: dict[bytes, bytes], uri: str, path: str | None, method: str | None
+) -> tuple[str | None, str | None]:
+    """Return path and method, or ``None`` for what some server behind us would take from another header.
+
+    A key that may go anywhere still may; one that is restricted is refused where it is not certain where it goes.
+    """
+    for name in _METHODS:
+        value = fields.get(name)
+        if value is not None and value.decode("latin-1").upper() != method:
+            method = None
+    for name in _URLS:
+        value = fields.get(name)
+        if value is not None and _without_host(value.decode("latin-1")) != uri:
+            path = None
+    return path, method
+
+
+def _without_host(url: str) -> str:
+    """Return the target of a URL, which some proxies write with scheme and host."""
+    if url.startswith("/"):
+        return url
+    _, _, rest = url.partition("://")
+    return "/" + rest.partition("/")[2]
 
 
 class Admissions:
