@@ -13,11 +13,15 @@ from .authority import Running
 from .machine import pinned
 
 CONNECTIONS = 32
+SERIAL = "<serial>"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request. With ``lines`` (a file, how many lines, their width) ``%s`` in the body stands for a random line."""
+    """One request. With ``lines`` (a file, how many lines, their width) ``%s`` in the body stands for a random line.
+
+    ``SERIAL`` in the path or in a header stands for a number that no two requests of one run share.
+    """
 
     method: str
     path: str
@@ -31,6 +35,22 @@ class Question:
         head += [f"wrk.headers[{_lua(name)}] = {_lua(value)}" for name, value in self.headers.items()]
         if self.body:
             head.append(f"wrk.body = {_lua(self.body)}")
+        if self.lines is None and SERIAL in "".join([self.path, *self.headers.values()]):
+            return "\n".join(
+                [
+                    *head,
+                    "local number, before, after = 0",
+                    "function init(args)",
+                    "  local whole = wrk.format()",
+                    f"  local from, to = whole:find({_lua(SERIAL)}, 1, true)",
+                    "  before, after = whole:sub(1, from - 1), whole:sub(to + 1)",
+                    "end",
+                    "function request()",
+                    "  number = number + 1",
+                    f"  return before .. string.format('%0{len(SERIAL)}d', number) .. after",
+                    "end",
+                ]
+            )
         if self.lines is None:
             return "\n".join(head)
         path, count, width = self.lines
