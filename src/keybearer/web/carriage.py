@@ -94,6 +94,12 @@ def _in_query(query: str, allowed: bool) -> list[str]:
     return found
 
 
+def query_may_carry(uri: bytes) -> bool:
+    """Tell whether the query of a URL has to be looked at, because it may bring a credential or is very long."""
+    query = uri.partition(b"?")[2]
+    return bool(query) and (query.count(b"&") >= MAX_FIELDS or any(map(_may_carry, query.decode("latin-1").split("&"))))
+
+
 def _may_carry(field: str) -> bool:
     """Tell whether a field of a query may bring a credential. Most do not, and taking them apart is dear."""
     name = field.partition("=")[0]

@@ -24,7 +24,7 @@ from ..core.tokens import TokenRecord
 from ..ports import NotReady, Records
 from ..verify import Verifier
 from .about_token import token_headers
-from .carriage import DEFAULT_KEY_HEADER, Missing, credential_among, refuse_several
+from .carriage import DEFAULT_KEY_HEADER, Missing, credential_among, query_may_carry, refuse_several
 from .client_address import FORWARDED_FOR, TrustedProxies
 from .decision import fresh_api, numbers_in, seconds
 from .problem import reply_for
@@ -97,7 +97,7 @@ class ForwardAuthEdge:
             credential, requirement = self._asked(request, door, api)
             verified = self._verifier.verify_now(credential, requirement)
             if request.repeats:
-                again = self._again(verified, requirement)
+                again = self._again(request, verified, requirement)
         except NotReady:
             return None
         except Rejected as rejection:
@@ -164,8 +164,14 @@ class ForwardAuthEdge:
         more = ((b"ratelimit", _rate_limit_header(limits)),) if limits else ()
         return Reply(200, self._admissions.always(verified.principal), b"", more, again)
 
-    def _again(self, verified: Verified, requirement: Requirement) -> Again | None:
-        """Return what lets the same subrequest be answered again."""
+    def _again(self, request: EdgeRequest, verified: Verified, requirement: Requirement) -> Again | None:
+        """Return what lets the same subrequest be answered again, whatever URL it is about."""
+        uris = [value for name, value in request.headers if name in _URI_FIELDS]
+        if len(uris) > 1 or any(map(query_may_carry, uris)) or verified.principal.record.restrictions.paths:
+            return None
+        if request.body:
+            # What looks like a field in a body is none, and its length is part of how the request is framed.
+            return None
         standing = self._verifier.standing_of(verified, requirement)
         if standing is None:
             return None
@@ -190,11 +196,11 @@ def _existing(api: Api | None, name: str) -> Api:
 _METHODS: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 _URLS: Final = (b"x-original-url", b"x-rewrite-url")
 _OVERRIDING: Final = frozenset((*_METHODS, *_URLS))
+_URI_FIELDS: Final = frozenset({b"x-original-uri", b"x-forwarded-uri"})
 _BELIEVED: Final = frozenset(
     {
         *_OVERRIDING,
-        b"x-original-uri",
-        b"x-forwarded-uri",
+        *_URI_FIELDS,
         b"x-original-method",
         b"x-forwarded-method",
         b"origin",

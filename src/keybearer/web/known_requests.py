@@ -2,11 +2,13 @@
 
 What a request asks is a function of its bytes and of the peer that sent them, so the same bytes need no second parsing.
 Whether the answer is still yes is another matter: that hangs on what stands (``core/standing.py``), and is asked each
-time. Only requests that a credential opened are known, and only from their second time on. See ADR 6.
+time. Only requests that a credential opened are known, and only from their second time on. The URL that a proxy was
+asked for is left out where the key is good for every URL. See ADR 6.
 """
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Final
 
@@ -15,6 +17,29 @@ from .reply import Again
 MAX_KNOWN: Final = 8192
 MAX_SEEN: Final = 8192
 MAX_BYTES: Final = 4096
+_FORWARD_AUTH: Final = b"GET /forward-auth"
+_URI_FIELDS: Final = tuple(
+    b"\r\n%s: " % name
+    for name in (b"X-Forwarded-Uri", b"X-Original-URI", b"X-Original-Uri", b"x-forwarded-uri", b"x-original-uri")
+)
+_PLAIN: Final = re.compile(rb"[\x21-\x7e]*")
+
+
+def without_uri(data: bytes) -> tuple[bytes, bytes]:
+    """Return a forward-auth request without the URL that the proxy was asked for, and that URL.
+
+    A URL that differs in each request would make each request another one, while most keys are good for every URL. Cut
+    out is the value of one header field, and only where nothing but itself depends on how that is written.
+    """
+    if data.startswith(_FORWARD_AUTH):
+        for field in _URI_FIELDS:
+            at = data.find(field)
+            if at >= 0:
+                start = at + len(field)
+                end = data.find(b"\r\n", start)
+                uri = data[start:end]
+                return (data, b"") if _PLAIN.fullmatch(uri) is None else (data[:start] + data[end:], uri)
+    return data, b""
 
 
 def fingerprint_of(peer: bytes, data: bytes) -> bytes:

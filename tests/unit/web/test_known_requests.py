@@ -20,6 +20,7 @@ from keybearer.web.client_address import TrustedProxies
 from keybearer.web.decision import VerifyEdge
 from keybearer.web.forward_auth import ForwardAuthEdge
 from keybearer.web.hot import HotRoutes, hot_protocol
+from keybearer.web.known_requests import without_uri
 from keybearer.wire.keys import CreateKey, RestrictionsSpec, RevokeKey, RotateKey, UpdateKey
 from keybearer.wire.limits import RateLimitSpec
 from keybearer.wire.records import CreateApi, CreatePlan, CreateProject, PermissionSpec, UpdatePlan, UpdateProject
@@ -98,11 +99,13 @@ def verify_request(caller: str, credential: str, **asked: Any) -> bytes:
     ).encode() + body
 
 
-def forward_request(credential: str, query: str = "", client: str = "203.0.113.7") -> bytes:
+def forward_request(
+    credential: str, query: str = "", client: str = "203.0.113.7", uri: str = "/orders?page=2", more: str = ""
+) -> bytes:
     return (
         f"GET /forward-auth{query} HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer {credential}\r\n"
-        f"X-Forwarded-For: {client}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /orders?page=2\r\n\r\n"
-    ).encode()
+        f"X-Forwarded-For: {client}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: {uri}\r\n{more}\r\n"
+    ).encode("latin-1")
 
 
 def said(answer: bytes) -> dict[str, Any]:
@@ -126,12 +129,19 @@ async def known(connection: Connection, request: bytes) -> None:
     for _ in range(3):
         status, _ = await connection.ask(request)
         assert status == 200
-    before = len(connection.door.routes.known)
-    assert before
-    connection.protocol.parser, parser = None, connection.protocol.parser  # whatever is not known fails now
-    status, _ = await connection.ask(request)
-    connection.protocol.parser = parser
-    assert status == 200
+    assert await is_known(connection, request)
+
+
+async def is_known(connection: Connection, request: bytes) -> bool:
+    """Ask a connection without a parser, which answers nothing but what is known."""
+    connection.protocol.parser, parser = None, connection.protocol.parser
+    try:
+        status, _ = await connection.ask(request)
+    except AttributeError:
+        return False
+    finally:
+        connection.protocol.parser = parser
+    return status == 200
 
 
 async def test_a_known_request_is_answered_like_the_first_with_the_limit_counted_on(world: Embedded) -> None:
@@ -389,3 +399,69 @@ async def test_a_log_of_answers_has_the_known_ones_too(world: Embedded, caplog: 
     told = [(line.__dict__["route"], line.__dict__["status"]) for line in caplog.records]
     assert told == [("/forward-auth", 200)] * 4
     assert len({line.__dict__["request_id"] for line in caplog.records}) == 4
+
+
+async def test_a_key_for_every_url_is_known_whatever_url_is_asked_for(world: Embedded) -> None:
+    _, _, text = await key_of(world, limits=[RateLimitSpec("r", 100, 36_000)])
+    connection = Door(world).connect()
+    await known(connection, forward_request(text))
+    for uri in ("/", "", "/other", "/other?page=3&sort=key", "/" + "a" * 2000):
+        assert await is_known(connection, forward_request(text, uri=uri)), uri
+    assert b'"r";r=90;' in (await connection.ask(forward_request(text, uri="/last")))[1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "status"),
+    [
+        ("/x?key=1", 401),
+        ("/x?a=b&Access_Token=1", 401),
+        ("/x?%6bey=1", 401),
+        ("/x?" + "&".join("a" * 1001), 401),
+        ("/x?a=%41", 200),
+        ("/\xe9", 200),
+    ],
+)
+async def test_a_url_that_may_say_more_is_read(world: Embedded, uri: str, status: int) -> None:
+    _, _, text = await key_of(world)
+    connection = Door(world).connect()
+    await known(connection, forward_request(text))
+    for _ in range(3):
+        assert (await connection.ask(forward_request(text, uri=uri)))[0] == status
+    assert await is_known(connection, forward_request(text, uri=uri)) == (status == 200)
+
+
+async def test_a_key_for_some_paths_is_never_known_without_its_path(world: Embedded) -> None:
+    _, _, text = await key_of(world, restrictions=RestrictionsSpec(paths=["/a"]))
+    connection = Door(world).connect()
+    for uri, status in (("/a", 200), ("/b", 401)) * 4:
+        assert (await connection.ask(forward_request(text, uri=uri)))[0] == status
+    assert not await is_known(connection, forward_request(text, uri="/a"))
+
+
+async def test_a_second_field_for_the_url_is_read(world: Embedded) -> None:
+    _, _, text = await key_of(world)
+    connection = Door(world).connect()
+    for _ in range(4):
+        assert (await connection.ask(forward_request(text, uri="/a", more="X-Original-Uri: /a\r\n")))[0] == 200
+        assert (await connection.ask(forward_request(text, uri="/b", more="X-Original-Uri: /a\r\n")))[0] == 401
+
+
+async def test_nothing_is_cut_out_of_a_body(world: Embedded) -> None:
+    """Or its length could be made to lie, and the end of one request be read as the beginning of another."""
+    _, _, text = await key_of(world)
+    connection = Door(world).connect()
+
+    def request(cut: str, length: int) -> bytes:
+        head = f"GET /forward-auth HTTP/1.1\r\nHost: a.test\r\nX-Api-Key: {text}\r\nContent-Length: {length}\r\n\r\n"
+        return f"{head}\r\nX-Forwarded-Uri: {cut}\r\n".encode()
+
+    length = len("\r\nX-Forwarded-Uri: /a\r\n")
+    for _ in range(4):
+        assert (await connection.ask(request("/a", length)))[0] == 200
+    _, answer = await connection.ask(request("/aGET", length))
+    assert not answer.endswith(b"content-length: 0\r\n\r\n") or not connection.protocol._between
+    for line in (b"a\r\nHost: b", b"a\nb", b"a b"):
+        assert (
+            without_uri(forward_request(text).replace(b"/orders?page=2", line))[0]
+            != without_uri(forward_request(text))[0]
+        )
