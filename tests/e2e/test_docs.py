@@ -1,6 +1,7 @@
 """The documents that are drawn from the code are up to date."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -51,13 +52,33 @@ def test_every_way_to_bring_a_key_along_is_documented() -> None:
 
 
 def test_what_a_proxy_may_say_is_documented() -> None:
-    from keybearer.web.forward_auth import _WANTED
+    from keybearer.web.forward_auth import _BELIEVED
 
     text = (DOCS / "forward-auth.md").read_text().lower()
-    assert [name for name in _WANTED if f"`{name.decode()}`" not in text] == []
+    assert [name for name in sorted(_BELIEVED) if f"`{name.decode()}`" not in text] == []
 
 
 def test_every_setting_is_explained() -> None:
     from keybearer.settings import Settings
 
     assert [name for name, text in drawer().explanations(Settings).items() if not text] == []
+
+
+def test_every_test_that_the_security_document_names_is_there() -> None:
+    """A map that leads nowhere proves nothing."""
+    last, missing, named = "", [], 0
+    for token in re.findall(r"`([^`]*)`", (DOCS / "security.md").read_text()):
+        place, _, name = token.partition("::")
+        if not (place.endswith(".py") and "test_" in place) and not (place == "…" and name):
+            continue
+        named += 1
+        last = last if place == "…" else place
+        found = list((DOCS.parent / "tests").rglob(last.rpartition("/")[2]))
+        whole = name.removesuffix("…")
+        pattern = rf"def {re.escape(whole)}" + ("" if name.endswith("…") else r"\(")
+        texts = [path.read_text() for path in found]
+        is_placed = "/" not in last or (DOCS.parent / last).exists()
+        if not found or not is_placed or (name and not any(re.search(pattern, text) for text in texts)):
+            missing.append(token)
+    assert named > 40
+    assert not missing
