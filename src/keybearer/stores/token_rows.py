@@ -11,18 +11,35 @@ from typing import Any, Final
 import msgspec
 
 from ..core.artefacts import Artefact, ArtefactKind
+from ..core.clients import CLIENT_ID
 from ..core.errors import InvalidInput, Unavailable
+from ..core.grants import GRANT_ID
 from ..core.instant import Instant
-from ..core.tokens import AccessToken, TokenFamily
+from ..core.records import KEY_ID, PROJECT_ID
+from ..core.sessions import SESSION_ID
+from ..core.tokens import FAMILY_ID, AccessToken, TokenFamily
+from ..core.users import USER_ID
 from .session import Row
 
-TOKEN_COLUMNS: Final = ("id", "client_id", "api_id", "user_id", "grant_id", "session_id", "family_id", "key_id")
+CLAIMED_COLUMNS: Final = ("client_id", "api_id", "user_id", "grant_id", "session_id", "family_id")
+TOKEN_COLUMNS: Final = ("id", *CLAIMED_COLUMNS, "key_id")
 FAMILY_LINKS: Final = ("client_id", "user_id", "grant_id", "session_id", "key_id")
 """By what families can be revoked."""
 FAMILY_COLUMNS: Final = ("id", *FAMILY_LINKS, "generation", "revoked_at")
 ARTEFACT_COLUMNS: Final = (
     *("kind", "id", "created_at", "expires_at", "digest", "pepper_id", "subject", "body", "attempts", "used_at"),
 )
+
+_PREFIXES: Final = {
+    "id": FAMILY_ID,
+    "client_id": CLIENT_ID,
+    "user_id": USER_ID,
+    "grant_id": GRANT_ID,
+    "session_id": SESSION_ID,
+    "key_id": KEY_ID,
+    "project_id": PROJECT_ID,
+}
+"""What the ids in a family's row and its indexes go without: the column says of what kind an id is."""
 
 _Details = tuple[dict[str, Any], ...]
 
@@ -76,10 +93,30 @@ _decode_token: Final = msgspec.msgpack.Decoder(_TokenBody).decode
 _decode_family: Final = msgspec.msgpack.Decoder(_FamilyBody).decode
 
 
+def short(column: str, record_id: str | None) -> str | None:
+    """Return how an id stands in a family's row; one without the usual prefix is kept whole, behind a mark."""
+    if record_id is None:
+        return None
+    bare = record_id.removeprefix(_PREFIXES[column])
+    return bare if len(bare) < len(record_id) and not bare.startswith("_") else "_" + record_id
+
+
+def whole(column: str, stored: str | None) -> str | None:
+    """Return the id that stands in a family's row like this."""
+    if stored is None:
+        return None
+    return stored[1:] if stored.startswith("_") else _PREFIXES[column] + stored
+
+
 def token_values(token: AccessToken) -> tuple[Any, ...]:
     """Return the columns of an access token and its body; raises ``InvalidInput`` for what cannot be stored."""
-    columns = tuple(getattr(token, column) for column in TOKEN_COLUMNS)
-    return (*columns, _body(_TokenBody, token))
+    return (token.id, *claimed_values(token), token.key_id, _body(_TokenBody, token))
+
+
+def claimed_values(token: AccessToken) -> tuple[str | None, ...]:
+    """Return the columns by which a token is joined, in the order of ``CLAIMED_COLUMNS``."""
+    links = (token.client_id, token.api_id, token.user_id, token.grant_id, token.session_id)
+    return (*links, short("id", token.family_id))
 
 
 def token_of(row: Row) -> AccessToken:
@@ -89,7 +126,9 @@ def token_of(row: Row) -> AccessToken:
         rest = msgspec.structs.asdict(_decode_token(body))
     except msgspec.DecodeError as error:
         raise Unavailable("A stored token cannot be read.", detail=str(error)) from error
-    return AccessToken(**_with_subject(dict(zip(TOKEN_COLUMNS, columns, strict=True)) | rest))
+    fields = dict(zip(TOKEN_COLUMNS, columns, strict=True)) | rest
+    fields["family_id"] = whole("id", fields["family_id"])
+    return AccessToken(**_with_subject(fields))
 
 
 def ends_at(family: TokenFamily) -> Instant:
@@ -100,7 +139,10 @@ def ends_at(family: TokenFamily) -> Instant:
 
 def family_values(family: TokenFamily) -> tuple[Any, ...]:
     """Return the columns of a family, its end and its body; raises ``InvalidInput`` for what cannot be stored."""
-    columns = tuple(getattr(family, column) for column in FAMILY_COLUMNS)
+    columns = tuple(
+        short(column, getattr(family, column)) if column in _PREFIXES else getattr(family, column)
+        for column in FAMILY_COLUMNS
+    )
     return (*columns, ends_at(family), _body(_FamilyBody, family))
 
 
@@ -111,7 +153,10 @@ def family_of(row: Row) -> TokenFamily:
         rest = msgspec.structs.asdict(_decode_family(body))
     except msgspec.DecodeError as error:
         raise Unavailable("A stored family of tokens cannot be read.", detail=str(error)) from error
-    return TokenFamily(**_with_subject(dict(zip(FAMILY_COLUMNS, columns, strict=True)) | rest))
+    fields = dict(zip(FAMILY_COLUMNS, columns, strict=True)) | rest
+    for column in _PREFIXES:
+        fields[column] = whole(column, fields[column])
+    return TokenFamily(**_with_subject(fields))
 
 
 def artefact_values(artefact: Artefact) -> tuple[Any, ...]:
@@ -132,6 +177,8 @@ def _body(kind: type[_Body], value: Any) -> bytes:
     fields = {name: getattr(value, name) for name in kind.__struct_fields__}
     if fields["subject"] == value.user_id:
         fields["subject"] = None
+    if kind is _FamilyBody:
+        fields["project_id"] = short("project_id", value.project_id)
     try:
         return _encode(kind(**fields))
     except (UnicodeEncodeError, OverflowError) as error:

@@ -19,15 +19,19 @@ from .session import Row, Session, marks
 from .tables import decode
 from .token_rows import (
     ARTEFACT_COLUMNS,
+    CLAIMED_COLUMNS,
     FAMILY_COLUMNS,
     FAMILY_LINKS,
     TOKEN_COLUMNS,
     artefact_of,
     artefact_values,
+    claimed_values,
     family_of,
     family_values,
+    short,
     token_of,
     token_values,
+    whole,
 )
 
 _JOINED: Final = """
@@ -52,10 +56,9 @@ FIND_TOKEN: Final = (
     _JOINED.format(token=", ".join(f"t.{column}" for column in (*TOKEN_COLUMNS, "body")), source="access_tokens t")
     + "\nWHERE t.id = ?"
 )
-_CLAIMED: Final = TOKEN_COLUMNS[:-1]
 FIND_CLAIMED: Final = _JOINED.format(
     token=", ".join(["NULL"] * _WIDTH),
-    source=f"(SELECT {', '.join(f'CAST(? AS TEXT) AS {column}' for column in _CLAIMED)}) t",
+    source=f"(SELECT {', '.join(f'CAST(? AS TEXT) AS {column}' for column in ('id', *CLAIMED_COLUMNS))}) t",
 )
 """The same join where a JWT's verified claims stand in for the row."""
 
@@ -91,7 +94,7 @@ def question(token_id: str, claimed: AccessToken | None) -> tuple[str, tuple[Any
     """Return the statement that reads a token with all it depends on but its key, and its arguments."""
     if claimed is None:
         return FIND_TOKEN, (token_id,)
-    return FIND_CLAIMED, (token_id, *(getattr(claimed, column) for column in _CLAIMED[1:]))
+    return FIND_CLAIMED, (token_id, *claimed_values(claimed))
 
 
 def key_id_of(row: Row, claimed: AccessToken | None) -> str | None:
@@ -151,7 +154,7 @@ async def revoke_token(session: Session, token_id: str, expires_at: Instant) -> 
 
 async def get_family(session: Session, family_id: str, lock: str = "") -> TokenFamily:
     """Return a family; ``lock`` is what the SELECT appends."""
-    row = await session.fetch_one(GET_FAMILY + lock, family_id)
+    row = await session.fetch_one(GET_FAMILY + lock, short("id", family_id))
     if row is None:
         raise NotFound("token family", family_id)
     return family_of(row)
@@ -165,8 +168,8 @@ async def add_family(session: Session, family: TokenFamily) -> None:
 
 async def update_family(session: Session, family: TokenFamily, generation: int) -> None:
     """Replace a family of this generation."""
-    _, *values = family_values(family)
-    if not await session.execute(_UPDATE_FAMILY, *values, family.id, generation):
+    stored_id, *values = family_values(family)
+    if not await session.execute(_UPDATE_FAMILY, *values, stored_id, generation):
         raise Conflict("This refresh token was used meanwhile.")
 
 
@@ -176,9 +179,9 @@ async def revoke_families(session: Session, column: str, value: str, now: Instan
     rows = await session.fetch(
         "UPDATE token_families SET revoked_at = ?, ends_at = CASE WHEN ends_at < ? THEN ends_at ELSE ? END "  # noqa: S608
         f"WHERE {column} = ? AND revoked_at IS NULL RETURNING id",
-        *(now, now, now, value),
+        *(now, now, now, short(column, value)),
     )
-    return tuple(sorted(row[0] for row in rows))
+    return tuple(sorted(str(whole("id", row[0])) for row in rows))
 
 
 def check_link(column: str) -> None:
