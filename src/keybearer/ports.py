@@ -5,7 +5,7 @@ Rules for every engine are in the docstrings here, and are tested by ``tests/con
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -334,10 +334,10 @@ Work = Callable[[UnitOfWork], Awaitable[T]]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many rows a sweep removed, by table."""
+    """How many rows a sweep removed, by table; ``more`` are the tables where it stopped before the end."""
 
     removed: Mapping[str, int]
-    more: bool
+    more: frozenset[str]
 
 
 class Store(Protocol):
@@ -446,10 +446,12 @@ class Store(Protocol):
         """
         ...
 
-    async def sweep(self, now: Instant, batch: int = 1000) -> Swept:
-        """Remove what has expired, at most ``batch`` rows per table: remembered responses and charges after a day,
-        events after a week, quota counters of past windows, usage minutes after 30 days (rolled into hours first);
-        access tokens, revocations, artefacts, families, sessions and grants a day after their end.
+    async def sweep(self, now: Instant, batch: int = 1000, tables: Collection[str] | None = None) -> Swept:
+        """Remove what has expired, at most ``batch`` rows per table (of access tokens a few times as many).
+
+        Remembered responses and charges go after a day, events after a week, quota counters of past windows, usage
+        minutes after 30 days (rolled into hours first); access tokens and artefacts an hour after their end,
+        revocations and families a day, sessions and grants 30 days. ``tables`` says which to look at; ``None``: all.
         """
         ...
 

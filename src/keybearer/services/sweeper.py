@@ -59,9 +59,9 @@ class Sweeper:
 async def sweep_once(authority: Authority) -> None:
     """Retire what is quiet, then let the store remove what has expired or was deleted long ago, batch by batch."""
     await retire_quiet(authority)
-    more = True
-    while more:
-        more = (await authority.store.sweep(authority.clock.now())).more
+    more: frozenset[str] | None = None
+    while more is None or more:
+        more = (await authority.store.sweep(authority.clock.now(), tables=more)).more
 
 
 async def retire_quiet(authority: Authority) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ..core.artefacts import Artefact, ArtefactKind
@@ -25,7 +25,7 @@ from ..ports import (
     UsageQuery,
     Work,
 )
-from . import memory_ledger, memory_tokens, memory_usage
+from . import memory_ledger, memory_sweeping, memory_tokens, memory_usage
 from .journal import check_audit_fields, settled
 from .ledger import Refused
 from .memory_tables import MemoryTables
@@ -250,10 +250,10 @@ class MemoryStore:
             entries = [entry for entry in entries if getattr(entry.draft, name) == value]
         return tuple(entries[:limit])
 
-    async def sweep(self, now: Instant, batch: int = 1000) -> Swept:
+    async def sweep(self, now: Instant, batch: int = 1000, tables: Collection[str] | None = None) -> Swept:
         """Remove what has expired."""
         self._tables.begin()
-        return memory_usage.sweep(self._tables, now, batch)
+        return memory_sweeping.sweep(self._tables, now, batch, tables)
 
     # Peppers
 

@@ -14,7 +14,7 @@ from ..core.records import Api, ApiKey, CreditPolicy, Identity, R, Record, State
 from ..core.tokens import AccessToken, TokenFamily
 from ..core.users import Factors, Link, User
 from ..ports import CreditBalance, Query, RememberedResponse
-from . import memory_ledger, memory_tokens, memory_usage
+from . import memory_ledger, memory_sweeping, memory_tokens
 from .memory_tables import MemoryTables
 from .storable import require_storable
 from .tables import TABLES, check_query, encode
@@ -100,9 +100,9 @@ class MemoryWork:
             return
         if record.state is not State.DELETED:
             raise Conflict(f"The {TABLES[kind].noun} {record_id!r} is not deleted, so it cannot be forgotten.")
-        if memory_usage.referred(self._tables, record):
+        if memory_sweeping.referred(self._tables, record):
             raise Conflict(f"Other records still refer to the {TABLES[kind].noun} {record_id!r}.")
-        memory_usage.remove(self._tables, kind, record_id)
+        memory_sweeping.remove(self._tables, kind, record_id)
 
     def emit(self, event_type: str, subject: str) -> None:
         """Append an event at the end."""

@@ -7,7 +7,8 @@ end inside its own threads; the engines differ in nothing else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ..core.artefacts import Artefact, ArtefactKind
@@ -32,7 +33,7 @@ from ..ports import (
 )
 from . import journal, ledger, recordkeeping, tokens, usage
 from .session import Now, Session, machine_now
-from .sweeping import STEPS
+from .sweeping import AT_ONCE, STEPS
 from .work import SqlWork
 
 T = TypeVar("T")
@@ -169,13 +170,19 @@ class SqlStore(ABC):
         """Return the last uses of these keys."""
         return await self._read(lambda session: usage.uses(session, key_ids))
 
-    async def sweep(self, now: Instant, batch: int = 1000) -> Swept:
-        """Remove what has expired, each table in a transaction of its own."""
-        removed: dict[str, int] = {}
+    async def sweep(self, now: Instant, batch: int = 1000, tables: Collection[str] | None = None) -> Swept:
+        """Remove what has expired, each step in a transaction of its own."""
+        removed: Counter[str] = Counter()
+        more: set[str] = set()
         for table, step in STEPS:
-            # The default binds this step: the loop moves on while a transaction may be tried again.
-            removed[table] = await self._write(lambda session, step=step: step(session, now, batch))  # type: ignore[misc]
-        return Swept({table: count for table, count in removed.items() if count}, batch in removed.values())
+            if tables is None or table in tables:
+                size = batch * AT_ONCE.get(table, 1)
+                # The defaults bind this step: the loop moves on while a transaction may be tried again.
+                count = await self._write(lambda session, step=step, size=size: step(session, now, size))  # type: ignore[misc]
+                removed[table] += count
+                if count >= size:
+                    more.add(table)
+        return Swept(dict(+removed), frozenset(more))
 
     # Peppers
 

@@ -10,11 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from ..core.clients import Client
+from ..core.credential import first_id_at
 from ..core.grants import Grant
 from ..core.instant import DAY, HOUR, MINUTE, Instant
 from ..core.lifecycle import UNDELETE_IN
 from ..core.records import ApiKey, Identity, Project, Record
 from ..core.sessions import Session as UserSession
+from ..core.tokens import TOKEN_ID
 from ..core.users import Factors, Link, User
 from . import recordkeeping
 from .session import Session
@@ -29,6 +31,18 @@ KEEP_FACETS_IN: Final = 90 * DAY
 KEEP_HOURS_IN: Final = 400 * DAY
 KEEP_COUNTERS_IN: Final = DAY
 """Counters outlive their window, so that a clock which jumps ahead and comes back does not find a fresh quota."""
+
+KEEP_TOKENS_IN: Final = HOUR
+"""An access token that is gone is refused like one that has expired."""
+KEEP_ARTEFACTS_IN: Final = HOUR
+KEEP_REVOCATIONS_IN: Final = DAY
+"""Longer than any clock is wrong: without it, a revoked JWT would be good again while a clock is set back."""
+KEEP_FAMILIES_IN: Final = DAY
+KEEP_ENDED_IN: Final = 30 * DAY
+"""How long one can still look at a session or a grant that has ended."""
+
+AT_ONCE: Final[Mapping[str, int]] = {"access_tokens": 5}
+"""How many batches go at once where rows are small and lie together."""
 
 Step = Callable[[Session, Instant, int], Awaitable[int]]
 
@@ -54,6 +68,26 @@ def _old_hours(table: str, key: str, keep_in: int) -> Step:
 
     async def step(session: Session, now: Instant, batch: int) -> int:
         return await session.execute(statement, (now - keep_in) // HOUR, batch)
+
+    return step
+
+
+async def _expired_tokens(session: Session, now: Instant, batch: int) -> int:
+    """Remove the access tokens that expired first: one range at the lower end of the table (``new_expiring_id``)."""
+    end = TOKEN_ID + first_id_at(Instant(now - KEEP_TOKENS_IN))
+    row = await session.fetch_one("SELECT id FROM access_tokens WHERE id < ? ORDER BY id LIMIT 1 OFFSET ?", end, batch)
+    return await session.execute("DELETE FROM access_tokens WHERE id < ?", end if row is None else row[0])
+
+
+def _ended(table: Table) -> Step:
+    """Return the step that removes records which ended by themselves or were revoked long ago."""
+    statement = f"SELECT id FROM {table.name} WHERE ends_at <= ? LIMIT ?"  # noqa: S608
+
+    async def step(session: Session, now: Instant, batch: int) -> int:
+        rows = await session.fetch(statement, now - KEEP_ENDED_IN, batch)
+        for (record_id,) in rows:
+            await recordkeeping.remove(session, table, record_id)
+        return len(rows)
 
     return step
 
@@ -141,6 +175,12 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("usage_minutes", _old_minutes),
     ("usage_hours", _old_hours("usage_hours", "hour, project_id, key_id, api_id, code", KEEP_HOURS_IN)),
     ("facet_hours", _old_hours("facet_hours", "hour, facet, project_id, key_id, value, code", KEEP_FACETS_IN)),
+    ("access_tokens", _expired_tokens),
+    ("revoked_tokens", _expired("revoked_tokens", "id", "expires_at", KEEP_REVOCATIONS_IN)),
+    ("artefacts", _expired("artefacts", "kind, id", "expires_at", KEEP_ARTEFACTS_IN)),
+    ("token_families", _expired("token_families", "id", "ends_at", KEEP_FAMILIES_IN)),
+    ("sessions", _ended(TABLES[UserSession])),
+    ("grants", _ended(TABLES[Grant])),
     *((table.name, _forgotten(table)) for table in TABLES.values()),
 )
-"""Every step by the table it sweeps. Keys go before what they refer to."""
+"""Every step by the table it sweeps. Keys, and other records that refer to some, go before what they refer to."""
