@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROOT_KEY_FILE: Final = "root-key.txt"
+SIGN_IN_LINK_FILE: Final = "sign-in-link.txt"
 DOORBELL_FILE: Final = "keybearer.doorbell"
 
 
@@ -106,6 +107,8 @@ def _authority(base: Foundation, records: CachedRecords) -> Authority:
     from .clock import SystemClock
     from .services.authority import Authority
     from .services.bootstrap import OWN_API_ID, OWN_PROJECT_ID
+    from .services.outbox import Outbox, delivery_for, sender_of
+    from .services.passwords import Passwords
 
     return Authority(
         base.settings,
@@ -115,6 +118,8 @@ def _authority(base: Foundation, records: CachedRecords) -> Authority:
         SystemClock(),
         own_project_id=OWN_PROJECT_ID,
         own_api_id=OWN_API_ID,
+        passwords=Passwords(base.settings.password_threads),
+        outbox=Outbox(delivery_for(base.settings), sender_of(base.settings)),
     )
 
 
@@ -134,36 +139,64 @@ def _records(base: Foundation) -> CachedRecords:
 # Bootstrap
 
 
-async def _initialise(settings: Settings, admin_email: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class FirstStart:
+    """What only the first start hands over; ``sign_in_link`` is empty when the administrator has a password."""
+
+    root_key: str
+    sign_in_link: str
+
+
+async def _initialise(settings: Settings, admin_email: str, admin_password: str | None) -> FirstStart | None:
     from .services import bootstrap
 
     async with foundation(settings) as base:
         await base.doorbell.align(base.store.head)
-        issued = await bootstrap.initialise(_authority(base, _records(base)), admin_email)
-        return issued.credential if issued is not None else None
+        authority = _authority(base, _records(base))
+        email = admin_email or bootstrap.FIRST_ADMINISTRATOR
+        administrator = await bootstrap.prepare_administrator(authority, email, admin_password)
+        authority.passwords.close()
+        issued = await bootstrap.initialise(authority, admin_email, administrator=administrator)
+        if issued is None:
+            return None
+        link = "" if administrator.encoded else await bootstrap.sign_in_link(authority, administrator.email)
+        return FirstStart(issued.credential, link)
 
 
 def init(settings: Settings, admin_email: str, admin_password: str | None) -> dict[str, str | None]:
     """Make an authority without a person: returns its issuer and root key, ``None`` when it exists already."""
-    from .administrator import check_administrator, remember_administrator
-
-    check_administrator(admin_email, admin_password)
-    if admin_password is not None:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        remember_administrator(settings.data, admin_email, admin_password)
-    root_key = asyncio.run(_initialise(settings, admin_email))
-    return {"issuer": settings.issuer_url, "root_key": root_key}
+    first = asyncio.run(_initialise(settings, admin_email, admin_password))
+    answer = {"issuer": settings.issuer_url, "root_key": None if first is None else first.root_key}
+    return answer | {"sign_in_link": first.sign_in_link} if first is not None and first.sign_in_link else answer
 
 
-def _hand_over_root_key(settings: Settings, root_key: str) -> None:
-    """Show the root key once: on a terminal, else in a file, since standard output may end in a log (CWE-532)."""
+def sign_in_link(settings: Settings, email: str) -> str:
+    """Return a link that signs a user in once; raises ``NotFound`` when nobody has this address."""
+
+    async def make() -> str:
+        from .services import bootstrap
+
+        async with foundation(settings) as base:
+            await base.doorbell.align(base.store.head)
+            return await bootstrap.sign_in_link(_authority(base, _records(base)), email)
+
+    return asyncio.run(make())
+
+
+def _hand_over(settings: Settings, first: FirstStart) -> None:
+    """Show what is secret once: on a terminal, else in files, since standard output may end in a log (CWE-532)."""
     if sys.stdout.isatty():
-        print(f"Root key, shown once:\n\n    {root_key}\n", flush=True)
+        print(f"Root key, shown once:\n\n    {first.root_key}\n", flush=True)
+        print(f"Sign in as the first administrator, once and within a day:\n\n    {first.sign_in_link}\n", flush=True)
         return
-    path = settings.data / ROOT_KEY_FILE
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(root_key + "\n")
-    print(f"root key written to {path}; keep it safe and delete the file", flush=True)
+    for name, text, what in (
+        (ROOT_KEY_FILE, first.root_key, "root key"),
+        (SIGN_IN_LINK_FILE, first.sign_in_link, "sign-in link of the first administrator"),
+    ):
+        path = settings.data / name
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text + "\n")
+        print(f"{what} written to {path}; keep it safe and delete the file", flush=True)
 
 
 # Serving
@@ -179,9 +212,9 @@ def serve(settings: Settings) -> int:
     configure_logging(settings.log_format, settings.log_level)
     listener = _listen(settings)
     settings = replace(settings, port=listener.getsockname()[1])
-    root_key = asyncio.run(_initialise(settings, ""))
-    if root_key is not None:
-        _hand_over_root_key(settings, root_key)
+    first = asyncio.run(_initialise(settings, "", None))
+    if first is not None:
+        _hand_over(settings, first)
 
     def announce() -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -255,6 +288,8 @@ async def _work(
         await records.start()
         stack.push_async_callback(records.stop)
         authority = _authority(base, records)
+        stack.callback(authority.passwords.close)
+        stack.push_async_callback(authority.outbox.close)
         metrics = Metrics()
         recorder = UsageRecorder(
             base.store,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from .core.email_address import normalise
 from .core.errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
@@ -57,6 +58,22 @@ class Settings:
     """The most connections of one process; more are answered 503."""
     failures_per_minute: int = 120
     """Bad credentials that one client address may present a minute before it is slowed down; 0 switches this off."""
+    session_in: int = 604_800
+    """How long a sign-in lasts at most, however much it is used."""
+    session_idle_in: int = 86_400
+    """How long a sign-in may lie unused before it ends."""
+    open_registration: bool = False
+    """Whether anybody may register; without it people are invited, imported or created."""
+    password_threads: int = 2
+    """How many passwords are hashed at once; each takes 19 MiB and a processor while it runs."""
+    password_blocklist: str = ""
+    """A file of passwords that nobody may choose, one a line, besides those that Keybearer knows."""
+    mail: str = "file"
+    """Where mail goes: ``file`` (to ``outbox`` in the data directory), ``console``, or a server:
+    ``smtp://user:password@host:587`` (STARTTLS), ``smtps://…`` (TLS), ``smtp+plain://relay:25`` (neither, no password).
+    """
+    mail_from: str = ""
+    """The address that mail comes from; empty means ``keybearer@`` and the issuer's host."""
     log_format: str = "auto"
     """``json``, ``text``, or ``auto`` (text on a terminal)."""
     log_level: str = "info"
@@ -150,13 +167,36 @@ def _check(settings: Settings) -> None:
         "shutdown_timeout": (0, 3600),
         "max_connections": (1, 1_000_000),
         "failures_per_minute": (0, 1_000_000),
+        "session_in": (60, 365 * 86_400),
+        "session_idle_in": (60, 365 * 86_400),
+        "password_threads": (1, 64),
     }
     for name, (low, high) in bounds.items():
         if not low <= getattr(settings, name) <= high:
             raise ConfigurationError(f"{name} must lie between {low} and {high}.")
+    _check_people(settings)
     if settings.log_format not in ("auto", "json", "text"):
         raise ConfigurationError("log_format must be auto, json or text.")
     if settings.log_level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigurationError("log_level must be debug, info, warning or error.")
     if not settings.host.strip():
         raise ConfigurationError("host is empty; to listen on every address, say 0.0.0.0 or ::.")
+
+
+def _check_people(settings: Settings) -> None:
+    if settings.password_blocklist and not Path(settings.password_blocklist).is_file():
+        raise ConfigurationError(f"password_blocklist: there is no file {settings.password_blocklist}.")
+    if settings.mail_from and normalise(settings.mail_from) is None:
+        raise ConfigurationError("mail_from should be an address such as keys@example.com.")
+    if settings.mail in ("file", "console"):
+        return
+    try:
+        parts = urlsplit(settings.mail)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigurationError("mail: the port of the server is none.") from error
+    # Whatever is wrong, the text must not quote the setting, which may hold a password.
+    if parts.scheme not in ("smtp", "smtps", "smtp+plain") or not parts.hostname:
+        raise ConfigurationError("mail must be file, console, or smtp://, smtps:// or smtp+plain:// and a host.")
+    if parts.scheme == "smtp+plain" and (parts.username or parts.password):
+        raise ConfigurationError("mail: a password is not sent over smtp+plain; use smtp:// or smtps://.")

@@ -49,7 +49,8 @@ def test_init_prints_one_json_object_and_only_once(tmp_path: Path) -> None:
     first = keybearer(*command, "--issuer", "https://keys.example")
     assert (first.returncode, first.stderr, first.stdout.count("\n")) == (0, "", 1)
     answer = json.loads(first.stdout)
-    assert sorted(answer) == ["issuer", "root_key"]
+    assert sorted(answer) == ["issuer", "root_key", "sign_in_link"]
+    assert answer["sign_in_link"].startswith("https://keys.example/sign-in/link?link=kb_ml_")
     assert answer["issuer"] == "https://keys.example"
     assert answer["root_key"].startswith("kb_sk_live_")
     second = keybearer(*command)
@@ -64,6 +65,26 @@ def test_serve_prints_ready_and_nothing_else(authority: Callable[..., Authority]
     assert node.output == f"ready {node.url}\n"
 
 
+def test_init_with_a_password_needs_no_link(tmp_path: Path) -> None:
+    command = ("init", "--data", str(tmp_path / "data"), "--admin-email", "a@example.com", "--admin-password-stdin")
+    refused = keybearer(*command, stdin="keybearer12345\n")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "admin-password" in refused.stderr
+    made = keybearer(*command, stdin="correct-horse-battery-staple\n")
+    assert sorted(json.loads(made.stdout)) == ["issuer", "root_key"]
+    assert not any("correct-horse" in str(file.read_bytes()) for file in (tmp_path / "data").iterdir())
+
+
+def test_the_operator_can_have_another_sign_in_link(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path / "data"))
+    keybearer("init", *data, "--admin-email", "a@example.com")
+    link = keybearer("sign-in-link", *data, "--issuer", "https://keys.example", "A@example.com")
+    assert (link.returncode, link.stderr) == (0, "")
+    assert link.stdout.startswith("https://keys.example/sign-in/link?link=kb_ml_")
+    nobody = keybearer("sign-in-link", *data, "b@example.com")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+
+
 def test_the_first_serve_hands_over_a_root_key_in_a_file_of_its_owner_alone(tmp_path: Path) -> None:
     data = tmp_path / "data"
     process = subprocess.Popen(
@@ -73,14 +94,17 @@ def test_the_first_serve_hands_over_a_root_key_in_a_file_of_its_owner_alone(tmp_
     )
     try:
         assert process.stdout
-        lines = [process.stdout.readline(), process.stdout.readline()]
+        lines = [process.stdout.readline() for _ in range(3)]
     finally:
         process.terminate()
         process.communicate(timeout=20)
     file = data / "root-key.txt"
     assert lines[0] == f"root key written to {file}; keep it safe and delete the file\n"
-    assert lines[1].startswith("ready http://127.0.0.1:")
-    assert file.stat().st_mode & 0o777 == 0o600
+    link = data / "sign-in-link.txt"
+    assert lines[1] == f"sign-in link of the first administrator written to {link}; keep it safe and delete the file\n"
+    assert lines[2].startswith("ready http://127.0.0.1:")
+    assert file.stat().st_mode & 0o777 == link.stat().st_mode & 0o777 == 0o600
+    assert "/sign-in/link?link=kb_ml_" in link.read_text()
     assert data.stat().st_mode & 0o777 == 0o700
     assert file.read_text().startswith("kb_sk_live_")
 

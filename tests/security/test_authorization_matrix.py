@@ -35,20 +35,28 @@ WHOLE = {
         for kind in ("apis", "projects", "plans")
         for verb in ("enable", "disable", "delete", "undelete")
     ),
+    *(f"users.{verb}" for verb in ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")),
+    *(f"users.{verb}" for verb in ("factors", "set_password", "reset_second_factor", "send_link")),
+    *("users.links", "users.add_link", "users.remove_link"),
+    *("sessions.list", "sessions.get", "sessions.end", "sessions.end_all"),
     *("plans.list", "projects.enable_api", "projects.disable_api", "audit.verify", "events"),
 }
 SPECIAL = {
     "refund": "keybearer:verify",
+    "users.factors": "keybearer:users.read",
+    "users.links": "keybearer:users.read",
     "usage": "keybearer:usage.read",
     "audit.list": "keybearer:audit.read",
     "audit.verify": "keybearer:audit.read",
     "events": "keybearer:events.read",
 }
-KINDS = ("apis", "projects", "plans", "identities", "keys")
+KINDS = ("apis", "projects", "plans", "identities", "keys", "users")
 VERBS = ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")
 EXTRA = (
     *("keys.rotate", "keys.revoke", "keys.revoke_version", "keys.credits", "identities.credits"),
     *("projects.enable_api", "projects.disable_api"),
+    *("users.set_password", "users.reset_second_factor", "users.send_link", "users.add_link", "users.remove_link"),
+    *("sessions.list", "sessions.get", "sessions.end", "sessions.end_all"),
 )
 KNOWN = {f"{kind}.{verb}" for kind in KINDS for verb in VERBS} | {*EXTRA} | SPECIAL.keys()
 

@@ -52,6 +52,42 @@ IDENTITY = {
     "credits": CREDITS,
     "metadata": {},
 }
+USER = {
+    **RECORD,
+    "id": "user_1",
+    "email": "ada@example.com",
+    "email_verified": True,
+    "name": "Ada",
+    "claims": {"given_name": "Ada"},
+    "permissions": ["orders:approve"],
+    "metadata": {},
+}
+FACTORS = {
+    "user_id": "user_1",
+    "has_password": True,
+    "password_changed_at": NOW,
+    "has_totp": True,
+    "recovery_codes": 9,
+    "passkeys": [{"id": "AAAA", "name": "laptop", "created_at": NOW, "last_used_at": None, "backed_up": True}],
+    "failures": 2,
+    "failed_at": NOW,
+}
+LINK = {"id": "lnk_1", "user_id": "user_1", "issuer": "crm", "subject": "4711", "created_at": NOW}
+SENT = {"kind": "invitation", "email": "ada@example.com"}
+SESSION = {
+    **RECORD,
+    "id": "sess_1",
+    "user_id": "user_1",
+    "is_live": True,
+    "authenticated_at": NOW,
+    "seen_at": NOW,
+    "expires_at": NOW,
+    "revoked_at": None,
+    "amr": ["pwd", "otp", "mfa"],
+    "acr": "urn:keybearer:acr:2fa",
+    "source": "192.0.2.1",
+    "user_agent": "Firefox",
+}
 KEY_VIEW = {
     **RECORD,
     "id": "key_0000000000000001",

@@ -6,16 +6,27 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from keybearer.core.assurance import ONE_FACTOR
 from keybearer.core.lifecycle import Change
-from keybearer.services import apis, identities, keys, plans, projects, rotation
+from keybearer.core.users import User
+from keybearer.services import apis, identities, keys, plans, projects, rotation, sessions, user_links, users
+from keybearer.services.authority import SYSTEM
 from keybearer.web.asgi import OPERATIONS
 from keybearer.web.operation import Operation
 from keybearer.wire.keys import CreateKey, RotateKey
 from keybearer.wire.limits import CreditsSpec
 from keybearer.wire.records import CreateApi, CreateIdentity, CreatePlan, CreateProject, PermissionSpec, UpdateProject
+from keybearer.wire.users import CreateUser, LinkSpec
 from tests.support.embedded import Embedded
 
-SERVICES: dict[str, Any] = {"apis": apis, "projects": projects, "plans": plans, "identities": identities, "keys": keys}
+SERVICES: dict[str, Any] = {
+    "apis": apis,
+    "projects": projects,
+    "plans": plans,
+    "identities": identities,
+    "keys": keys,
+    "users": users,
+}
 BY_ID: dict[str, Operation] = {operation.operation_id: operation for operation in OPERATIONS}
 
 
@@ -30,6 +41,9 @@ class Scene:
     plan: str = ""
     identity: str = ""
     key: str = ""
+    user: str = ""
+    session: str = ""
+    link: str = ""
     number: int = 0
 
     @classmethod
@@ -51,7 +65,20 @@ class Scene:
         scene.identity = (await identities.create(authority, root, identity)).id
         key = CreateKey(scene.project, "k", credits=CreditsSpec(5))
         scene.key = (await keys.create(authority, root, key)).key.id
+        await scene._people()
         return scene
+
+    async def _people(self) -> None:
+        """A user with a session and a link; there may be several scenes with the same number."""
+        authority, root = self.world.authority, self.world.root
+        email = f"user-{self.number}-{self.key[-16:]}@example.com"
+        self.user = (await users.create(authority, root, CreateUser(email))).id
+        elsewhere = LinkSpec("crm", self.user)
+        self.link = (await user_links.add(authority, root, self.user, elsewhere)).id
+        user = await self.world.store.get(User, self.user)
+        visit: dict[str, Any] = {"amr": ("pwd",), "acr": ONE_FACTOR, "source": None, "user_agent": ""}
+        session, _ = await self.world.store.transact(lambda uow: sessions.start(uow, authority, SYSTEM, user, **visit))
+        self.session = session.id
 
     def id_of(self, plural: str) -> str:
         """The record of this scene that an operation on ``plural`` is about."""
@@ -61,6 +88,8 @@ class Scene:
             "plans": self.plan,
             "identities": self.identity,
             "keys": self.key,
+            "users": self.user,
+            "sessions": self.session,
         }[plural]
 
     async def request(self, operation: Operation) -> tuple[str, dict[str, Any] | None]:
@@ -79,7 +108,9 @@ class Scene:
             await SERVICES[plural].set_state(authority, root, self.id_of(plural), Change.DELETE)
         if verb == "revoke_version":
             await rotation.rotate(authority, root, self.key, RotateKey())
-        path = operation.path.replace("{number}", "1").replace("{api}", self.api)
+        path = operation.path.replace("{number}", "1").replace("{api}", self.api).replace("{link}", self.link)
+        if path.startswith("/v1/users/{id}"):
+            path = path.replace("{id}", self.user)
         if "{id}" in path:
             path = path.replace("{id}", self.id_of(plural))
         return path, self.body(operation.operation_id)
@@ -102,6 +133,11 @@ class Scene:
             "keys.revoke": {"reason": "test"},
             "keys.revoke_version": {"reason": "test"},
             "keys.credits": {"add": 1},
+            "users.create": {"email": f"new-{self.user[-16:]}@example.com"},
+            "users.update": {"name": "Newer"},
+            "users.set_password": {"password": "quartz lantern overture 41"},
+            "users.send_link": {"kind": "password_reset"},
+            "users.add_link": {"issuer": "erp", "subject": self.user},
             "refund": {"key_id": self.key, "request_id": "r"},
         }
         return bodies.get(operation_id)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import catalogue, credential, keys, observe, projects, server
+from . import catalogue, credential, keys, observe, projects, server, users
 
 
 class Shell(StrEnum):
@@ -31,7 +31,8 @@ def application() -> typer.Typer:
     server.register(app)
     credential.add_verify(keys.app)
     credential.add_refund(keys.app)
-    for group in (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities):
+    records = (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities)
+    for group in (*records, users.app, users.sessions):
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)

@@ -48,6 +48,7 @@ def register(app: typer.Typer) -> None:
     """Add the server's commands to an application."""
     app.command()(serve)
     app.command()(init)
+    app.command("sign-in-link")(sign_in_link)
     app.command("settings")(show_settings)
 
 
@@ -153,6 +154,23 @@ def init(
 
 
 @_with_plain_errors
+def sign_in_link(
+    email: Annotated[str, typer.Argument(metavar="EMAIL", help="Address of the user.")],
+    data: Data = None,
+    database: Database = None,
+    issuer: Issuer = None,
+) -> None:
+    """Print a link that signs a user in, once and within a day. For the operator of this machine.
+
+    A second factor is asked for all the same.
+    """
+    settings = load({"data": data, "database": database, "issuer": issuer})
+    from keybearer import app
+
+    print(app.sign_in_link(settings, email))
+
+
+@_with_plain_errors
 def show_settings(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -180,6 +198,7 @@ def effective(settings: Settings) -> dict[str, Any]:
     values["data"] = str(settings.data)
     values["issuer"] = settings.issuer_url
     values["database"] = _without_password(settings.database_url)
+    values["mail"] = _without_password(settings.mail)
     return values
 
 
@@ -187,5 +206,5 @@ def _without_password(url: str) -> str:
     import re
 
     # Both places where a libpq URL may carry one: before the host, and as a parameter.
-    hidden = re.sub(r"^([a-z]+://[^:/@]*):.*@", r"\1:***@", url)
+    hidden = re.sub(r"^([a-z+]+://[^:/@]*):.*@", r"\1:***@", url)
     return re.sub(r"([?&](?:password|sslpassword)=)[^&]*", r"\1***", hidden)

@@ -27,6 +27,7 @@ from .call import Call, Pages, listed, query, revealed
 from .keys import Keys
 from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
+from .users import Sessions, Users
 
 UsageGroup = Literal["minute", "hour", "day", "project_id", "key_id", "api_id", "code", "source", "tag"]
 
@@ -74,6 +75,8 @@ class Authority(Resource[D]):
         self.plans = Plans(driver)
         self.identities = Identities(driver)
         self.keys = Keys(driver)
+        self.users = Users(driver)
+        self.sessions = Sessions(driver)
         self.audit = Audit(driver)
 
     @operation

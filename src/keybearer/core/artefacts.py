@@ -26,6 +26,8 @@ class ArtefactKind(StrEnum):
     INVITATION = "invitation"
     SIGN_IN_LINK = "sign_in_link"
     SIGN_IN_STEP = "sign_in_step"
+    KNOWN_DEVICE = "known_device"
+    DECOY = "decoy"
     INITIAL_ACCESS_TOKEN = "initial_access_token"
     UPSTREAM_STATE = "upstream_state"
 

@@ -67,11 +67,13 @@ class Factors(Record):
     """What a user signs in with. Its id has the user's own characters after ``fac_``.
 
     ``failures`` counts consecutive wrong passwords and codes, ``failed_at`` when the last was.
+    ``password_is_long`` says that the password may be the only factor (``core/password_policy.py``).
     """
 
     user_id: str
     password_hash: str = ""
     password_changed_at: Instant | None = None
+    password_is_long: bool = False
     totp: Totp | None = None
     recovery_digests: tuple[bytes, ...] = ()
     passkeys: tuple[Passkey, ...] = ()

@@ -12,6 +12,8 @@ from ..core.errors import NotFound, NotPermitted
 from ..core.instant import Instant
 from ..ports import Clock, Keyring, Records, RememberedResponse, Store, UnitOfWork
 from ..settings import Settings
+from .outbox import ConsoleDelivery, Outbox, Postage
+from .passwords import Passwords
 
 T = TypeVar("T")
 
@@ -69,6 +71,10 @@ class Authority:
     clock: Clock
     own_project_id: str = ""
     own_api_id: str = ""
+    passwords: Passwords = field(default_factory=Passwords)
+    outbox: Outbox = field(default_factory=lambda: Outbox(ConsoleDelivery()))
+    letters_by_address: Postage = field(default_factory=lambda: Postage(5, 720))
+    letters_by_source: Postage = field(default_factory=lambda: Postage(20, 60))
 
     async def change(self, caller: Caller, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, which also remembers its result for a repeated ``Idempotency-Key``."""

@@ -9,6 +9,7 @@ from ..core.errors import Conflict
 from ..core.instant import Instant
 from ..core.lifecycle import Change, change
 from ..core.records import Api, ApiKey, Identity, Plan, Project, R, Record, State
+from ..core.users import User
 from ..ports import UnitOfWork
 from .authority import Authority, Caller, Deed
 
@@ -20,6 +21,7 @@ WORDS: Final[dict[type[Any], str]] = {
     Plan: "plan",
     Identity: "identity",
     ApiKey: "key",
+    User: "user",
 }
 """What each kind of record is called in events, in the audit log and in messages."""
 

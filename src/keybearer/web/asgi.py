@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..core.errors import StoreError
 from ..services.authority import Authority
 from ..verify import Verifier
-from . import key_operations, observation, records
+from . import key_operations, observation, records, user_operations
 from .client_address import TrustedProxies
 from .credentials import CredentialEndpoints
 from .decision import VerifyEdge
@@ -34,6 +34,7 @@ from .routing import PlainPathsFirst
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *records.OPERATIONS,
     *key_operations.OPERATIONS,
+    *user_operations.OPERATIONS,
     *observation.OPERATIONS,
 )
 READY_WITHIN: Final = 1.0

@@ -1,4 +1,4 @@
-"""The endpoints of APIs, projects, plans, identities and keys that are alike: create, list, read, change, states."""
+"""The endpoints that all kinds of record have alike: create, list, read, change, and the changes of state."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from types import ModuleType
 from typing import Any
 
 from ..core.lifecycle import Change
-from ..services import apis, identities, keys, plans, projects
+from ..services import apis, identities, keys, plans, projects, users
 from ..wire import keys as key_types
 from ..wire import records as types
+from ..wire import users as user_types
 from ..wire.listing import Listing
 from .operation import CURSOR, LIMIT, Call, Operation, Parameter
 
@@ -105,5 +106,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *_collection(
         "key", "keys", keys, key_types.CreateKey, key_types.UpdateKey, key_types.KeyView, key_types.IssuedKey,
         ("project_id", "identity_id", "plan_id", "kind", "environment", "owner", "name", "tag", "state"),
+    ),
+    *_collection(
+        "user", "users", users, user_types.CreateUser, user_types.UpdateUser, user_types.UserView, user_types.UserView,
+        ("email", "state"),
     ),
 )  # fmt: skip

@@ -14,12 +14,17 @@ from tests.support.answers import (
     CHAIN,
     CREDITS,
     ENTRY,
+    FACTORS,
     IDENTITY,
     ISSUED,
     KEY_VIEW,
+    LINK,
     PLAN,
     PROJECT,
+    SENT,
+    SESSION,
     USAGE,
+    USER,
     WHOAMI,
     YES,
 )
@@ -72,6 +77,21 @@ COMMANDS: list[tuple[str, object, str, object, str]] = [
     ("keys rotate key_1 --grace 12h --quiet 5m", ISSUED, "POST /v1/keys/key_1/rotate", {"grace_in": 43200, "quiet_in": 300}, answers.KEY),
     ("keys rotate key_1 --grace 0 --expires-at never", ISSUED, "POST /v1/keys/key_1/rotate", {"grace_in": 0, "expires_at": None}, answers.KEY),
     ("keys credits key_1 --set 0", CREDITS, "PUT /v1/keys/key_1/credits", {"balance": 0}, "7 left"),
+    ("users create --email ada@example.com --invite -p orders:approve --link crm=4711 --claim given_name=Ada", USER, "POST /v1/users", ..., "ada@example.com"),
+    ("users update user_1 --email-not-verified --clear permissions", USER, "PATCH /v1/users/user_1", {"email_verified": False, "permissions": []}, "orders:approve"),
+    ("users list --email ada@example.com", page(USER), "GET /v1/users?email=ada%40example.com&limit=50", None, "user_1  ada@example.com  yes"),
+    ("users show user_1", USER, "GET /v1/users/user_1", None, "given_name=Ada"),
+    ("users disable user_1", USER, "POST /v1/users/user_1/disable", None, "user_1 disabled"),
+    ("users factors user_1", FACTORS, "GET /v1/users/user_1/factors", None, "laptop, last used - (synced)"),
+    ("users reset-second-factor user_1", FACTORS, "POST /v1/users/user_1/reset-second-factor", None, "recovery codes"),
+    ("users send-link user_1 --kind password_reset", SENT, "POST /v1/users/user_1/send-link", {"kind": "password_reset"}, "sent to ada@example.com"),
+    ("users links user_1", page(LINK), "GET /v1/users/user_1/links?limit=50", None, "4711"),
+    ("users link user_1 --issuer crm --subject 4711", LINK, "POST /v1/users/user_1/links", {"issuer": "crm", "subject": "4711"}, "lnk_1 linked"),
+    ("users unlink user_1 lnk_1", LINK, "DELETE /v1/users/user_1/links/lnk_1", None, "lnk_1 removed"),
+    ("users end-sessions user_1", {"ended": 3}, "POST /v1/users/user_1/end-sessions", None, "3 ended"),
+    ("sessions list --user user_1", page(SESSION), "GET /v1/sessions?user_id=user_1&limit=50", None, "sess_1  user_1"),
+    ("sessions show sess_1", SESSION, "GET /v1/sessions/sess_1", None, "pwd otp mfa"),
+    ("sessions end sess_1", SESSION, "POST /v1/sessions/sess_1/end", None, "sess_1 ended"),
     ("whoami", WHOAMI, "GET /v1/whoami", None, "keybearer:admin"),
     ("revoke-mine --reason lost", {"id": "key_1", "revoked": True}, "POST /v1/revoke-mine", {"reason": "lost"}, "key_1 revoked"),
     ("usage --by hour,code --since 7d --for-key k", USAGE, "GET /v1/usage?start=-604800s&group_by=hour%2Ccode&key_id=k&limit=1000", None, "█" * 20),
@@ -96,6 +116,17 @@ def test_commands(
     as_json = run(*line.split(), "--json", answers=[answer])
     assert as_json.exit_code == 0
     assert json.loads(as_json.stdout) == answer
+
+
+def test_a_users_password_comes_on_standard_input_alone(run: Callable[..., Any]) -> None:
+    result = run(
+        *["users", "create", "--email", "a@example.com", "--password-stdin"], answers=[USER], stdin="a long one\n"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.recorder.body == {"email": "a@example.com", "password": "a long one"}
+    result = run("users", "set-password", "user_1", answers=[FACTORS], stdin="another one\n")
+    assert result.recorder.body == {"password": "another one"}
+    assert "another one" not in result.stdout + result.stderr
 
 
 def test_create_takes_every_setting(run: Callable[..., Any]) -> None:

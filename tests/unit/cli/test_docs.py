@@ -23,6 +23,16 @@ ROUTES = [
     (r"/v1/projects", answers.PROJECT),
     (r"/v1/plans", answers.PLAN),
     (r"/v1/identities", answers.IDENTITY),
+    (r"GET /v1/users/[^/]+/factors$", answers.FACTORS),
+    (r"/v1/users/[^/]+/(password|reset-second-factor)$", answers.FACTORS),
+    (r"/v1/users/[^/]+/send-link$", answers.SENT),
+    (r"GET /v1/users/[^/]+/links$", {"items": [answers.LINK], "next_cursor": None}),
+    (r"/v1/users/[^/]+/links", answers.LINK),
+    (r"/v1/users/[^/]+/end-sessions$", {"ended": 2}),
+    (r"GET /v1/users$", {"items": [answers.USER], "next_cursor": None}),
+    (r"/v1/users", answers.USER),
+    (r"GET /v1/sessions$", {"items": [answers.SESSION], "next_cursor": None}),
+    (r"/v1/sessions", answers.SESSION),
     (r"/v1/verify", answers.YES),
     (r"/v1/refund", {"refunded": True}),
     (r"/v1/whoami", answers.WHOAMI),
@@ -44,7 +54,7 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("cli.md", "sh") for line in block.splitlines() if line.startswith("keybearer ")]
-CLIENT_COMMANDS = [line for line in COMMANDS if line.split()[1] not in ("init", "serve")]
+CLIENT_COMMANDS = [line for line in COMMANDS if line.split()[1] not in ("init", "serve", "sign-in-link")]
 
 
 def test_there_are_examples() -> None:

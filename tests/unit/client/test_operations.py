@@ -12,9 +12,11 @@ import pytest
 from keybearer.client import AsyncKeybearer, Call, Keybearer, calls
 from keybearer.client.call import seconds
 from keybearer.core.quota import CalendarUnit
+from keybearer.core.secret import Secret
 from keybearer.wire.keys import RestrictionsSpec
 from keybearer.wire.limits import CreditsSpec, QuotaSpec, RateLimitSpec
 from keybearer.wire.records import PermissionSpec
+from keybearer.wire.users import LinkSpec
 from tests.support import answers
 from tests.support.answers import KEY, KEY_VIEW, URL, Recorder
 
@@ -74,6 +76,36 @@ OPERATIONS: list[tuple[Call[Any], str, str, object, object]] = [
     ),
     (calls.identities.update("i", credits=None), "PATCH", "/v1/identities/i", {"credits": None}, answers.IDENTITY),
     (calls.identities.set_credits("i", add=3), "PUT", "/v1/identities/i/credits", {"add": 3}, answers.CREDITS),
+    (
+        calls.users.create(email="ada@example.com", password=Secret("a long one"), links=[LinkSpec("crm", "4711")]),
+        "POST",
+        "/v1/users",
+        {"email": "ada@example.com", "password": "a long one", "links": [{"issuer": "crm", "subject": "4711"}]},
+        answers.USER,
+    ),
+    (calls.users.update("u", permissions=[]), "PATCH", "/v1/users/u", {"permissions": []}, answers.USER),
+    (calls.users.disable("u"), "POST", "/v1/users/u/disable", None, answers.USER),
+    (calls.users.factors("u"), "GET", "/v1/users/u/factors", None, answers.FACTORS),
+    (calls.users.set_password("u", "p"), "PUT", "/v1/users/u/password", {"password": "p"}, answers.FACTORS),
+    (calls.users.reset_second_factor("u"), "POST", "/v1/users/u/reset-second-factor", None, answers.FACTORS),
+    (
+        calls.users.send_link("u", "password_reset"),
+        "POST",
+        "/v1/users/u/send-link",
+        {"kind": "password_reset"},
+        answers.SENT,
+    ),
+    (
+        calls.users.add_link("u", issuer="crm", subject="4711"),
+        "POST",
+        "/v1/users/u/links",
+        {"issuer": "crm", "subject": "4711"},
+        answers.LINK,
+    ),
+    (calls.users.remove_link("u", "lnk_1"), "DELETE", "/v1/users/u/links/lnk_1", None, answers.LINK),
+    (calls.users.end_sessions("u"), "POST", "/v1/users/u/end-sessions", None, {"ended": 2}),
+    (calls.sessions.get("s"), "GET", "/v1/sessions/s", None, answers.SESSION),
+    (calls.sessions.end("s"), "POST", "/v1/sessions/s/end", None, answers.SESSION),
     (
         calls.keys.create(
             project_id="p",
