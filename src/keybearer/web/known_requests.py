@@ -25,23 +25,6 @@ _URI_FIELDS: Final = tuple(
 _PLAIN: Final = re.compile(rb"[\x21-\x7e]*")
 
 
-def without_uri(data: bytes) -> tuple[bytes, bytes]:
-    """Return a forward-auth request without the URL that the proxy was asked for, and that URL.
-
-    A URL that differs in each request would make each request another one, while most keys are good for every URL. Cut
-    out is the value of one header field, and only where nothing but itself depends on how that is written.
-    """
-    if data.startswith(_FORWARD_AUTH):
-        for field in _URI_FIELDS:
-            at = data.find(field)
-            if at >= 0:
-                start = at + len(field)
-                end = data.find(b"\r\n", start)
-                uri = data[start:end]
-                return (data, b"") if _PLAIN.fullmatch(uri) is None else (data[:start] + data[end:], uri)
-    return data, b""
-
-
 def fingerprint_of(peer: bytes, data: bytes) -> bytes:
     """Return what stands for these bytes from this peer, an address with a zero byte behind it."""
     return sha256(peer + data).digest()
@@ -53,10 +36,32 @@ class KnownRequests:
     def __init__(self) -> None:
         self._known: dict[bytes, Again] = {}
         self._seen: set[bytes] = set()
+        self._uri_field = _URI_FIELDS[0]
         self.recall = self._known.get
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def without_uri(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return a forward-auth request without the URL that the proxy was asked for, and that URL.
+
+        A URL that differs in each request would make each another request, while most keys are good for every URL. Cut
+        out is the value of one header field, and only where nothing but itself depends on how that is written.
+        """
+        if not data.startswith(_FORWARD_AUTH):
+            return data, b""
+        field = self._uri_field
+        at = data.find(field)
+        if at < 0:
+            field = next((field for field in _URI_FIELDS if field in data), b"")
+            if not field:
+                return data, b""
+            self._uri_field = field  # a proxy writes it the same way each time
+            at = data.find(field)
+        start = at + len(field)
+        end = data.find(b"\r\n", start)
+        uri = data[start:end]
+        return (data, b"") if _PLAIN.fullmatch(uri) is None else (data[:start] + data[end:], uri)
 
     def was_seen(self, fingerprint: bytes) -> bool:
         """Tell whether these bytes came before, and note that they came now."""

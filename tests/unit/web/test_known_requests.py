@@ -20,7 +20,7 @@ from keybearer.web.client_address import TrustedProxies
 from keybearer.web.decision import VerifyEdge
 from keybearer.web.forward_auth import ForwardAuthEdge
 from keybearer.web.hot import HotRoutes, hot_protocol
-from keybearer.web.known_requests import without_uri
+from keybearer.web.known_requests import KnownRequests
 from keybearer.wire.keys import CreateKey, RestrictionsSpec, RevokeKey, RotateKey, UpdateKey
 from keybearer.wire.limits import RateLimitSpec
 from keybearer.wire.records import CreateApi, CreatePlan, CreateProject, PermissionSpec, UpdatePlan, UpdateProject
@@ -460,8 +460,14 @@ async def test_nothing_is_cut_out_of_a_body(world: Embedded) -> None:
         assert (await connection.ask(request("/a", length)))[0] == 200
     _, answer = await connection.ask(request("/aGET", length))
     assert not answer.endswith(b"content-length: 0\r\n\r\n") or not connection.protocol._between
+    cut = KnownRequests().without_uri
     for line in (b"a\r\nHost: b", b"a\nb", b"a b"):
-        assert (
-            without_uri(forward_request(text).replace(b"/orders?page=2", line))[0]
-            != without_uri(forward_request(text))[0]
-        )
+        assert cut(forward_request(text).replace(b"/orders?page=2", line))[0] != cut(forward_request(text))[0]
+
+
+async def test_each_proxy_writes_the_field_of_the_url_its_own_way(world: Embedded) -> None:
+    _, _, text = await key_of(world)
+    connection = Door(world).connect()
+    for name in (b"X-Forwarded-Uri", b"x-original-uri", b"X-Original-URI", b"x-forwarded-uri"):
+        await known(connection, forward_request(text).replace(b"X-Forwarded-Uri", name))
+        assert await is_known(connection, forward_request(text, uri="/other").replace(b"X-Forwarded-Uri", name))
