@@ -274,6 +274,7 @@ async def _work(
     from .limiters.failures import FailureThrottle
     from .limiters.memory import MemoryLimiter
     from .services import sweeper
+    from .services.jwt_tokens import JwtReader
     from .services.usage_recorder import UsageRecorder
     from .telemetry import Metrics
     from .verify import Engines, Verifier
@@ -311,6 +312,7 @@ async def _work(
                 clock=authority.clock,
                 observer=recorder,
                 throttle=FailureThrottle(settings.failures_per_minute),
+                jwts=JwtReader(authority),
             )
         )
         if index == 0:

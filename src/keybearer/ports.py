@@ -18,6 +18,7 @@ from .core.principal import Principal
 from .core.quota import LimitState
 from .core.records import Api, ApiKey, CreditPolicy, KeyRecord, Plan, Quota, R, Record, SecretVersion, Take
 from .core.requirement import Requirement
+from .core.signing_keys import SigningKey
 from .core.standing import Standing
 from .core.tokens import AccessToken, TokenFamily, TokenRecord
 
@@ -537,6 +538,13 @@ class Records(Protocol):
 
     def api(self, identifier: str) -> Api | None:
         """Return an API by its id or identifier, from the catalogue that the event log keeps fresh.
+
+        Raises ``NotReady`` while the catalogue is not fresh.
+        """
+        ...
+
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """Return all signing keys, from the catalogue that the event log keeps fresh, in order of id.
 
         Raises ``NotReady`` while the catalogue is not fresh.
         """

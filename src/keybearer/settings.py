@@ -74,6 +74,12 @@ class Settings:
     """
     mail_from: str = ""
     """The address that mail comes from; empty means ``keybearer@`` and the issuer's host."""
+    client_registration: str = "off"
+    """Who may register OAuth clients at ``/oauth/register``: ``off``, ``token`` (keys that may) or ``open`` (all)."""
+    client_registrations_per_day: int = 1000
+    """How many clients strangers may register a day; one address may register a tenth of them."""
+    registered_clients_need_pkce: bool = True
+    """Whether clients that registered themselves and keep a secret need PKCE too; others always do."""
     log_format: str = "auto"
     """``json``, ``text``, or ``auto`` (text on a terminal)."""
     log_level: str = "info"
@@ -170,11 +176,14 @@ def _check(settings: Settings) -> None:
         "session_in": (60, 365 * 86_400),
         "session_idle_in": (60, 365 * 86_400),
         "password_threads": (1, 64),
+        "client_registrations_per_day": (0, 1_000_000),
     }
     for name, (low, high) in bounds.items():
         if not low <= getattr(settings, name) <= high:
             raise ConfigurationError(f"{name} must lie between {low} and {high}.")
     _check_people(settings)
+    if settings.client_registration not in ("off", "token", "open"):
+        raise ConfigurationError("client_registration must be off, token or open.")
     if settings.log_format not in ("auto", "json", "text"):
         raise ConfigurationError("log_format must be auto, json or text.")
     if settings.log_level.lower() not in ("debug", "info", "warning", "error"):

@@ -14,24 +14,27 @@ from typing import Final, NamedTuple
 from . import formats
 from .budget import Budget, budget_of
 from .core.decide import decide, match
+from .core.decide_token import decide_token
 from .core.errors import Code, Rejected, Unavailable
 from .core.instant import Instant
 from .core.principal import Principal, Verified
 from .core.quota import LimitState
-from .core.records import NATIVE, KeyRecord, SecretVersion, State
+from .core.records import NATIVE, CredentialRecord, KeyRecord, SecretVersion, State
 from .core.requirement import Requirement
 from .core.standing import Standing
-from .formats import UnverifiedKey, foreign
+from .core.tokens import TokenRecord
+from .formats import UnverifiedForeignKey, UnverifiedJwt, UnverifiedKey, UnverifiedToken, foreign
 from .ports import Charged, Clock, ImmediateLimiter, Keyring, Limiter, NotReady, Observer, Records, Store, Throttle
+from .token_finder import JwtReader, TokenFinder
 
 MAX_KNOWN: Final = 50_000
 MAX_SLOW_WAITING: Final = 64
 """Checks against the slow hashes of imported keys that may wait at once; more are answered 503, not queued for ever."""
-NOBODY: Final = (None, None)
+NOBODY: Final[tuple[CredentialRecord | None, SecretVersion | None]] = (None, None)
 
 
 class Engines(NamedTuple):
-    """What verify works with. ``immediate`` is the limiter, if it can answer at once."""
+    """What verify works with. ``immediate`` is the limiter, if it can answer at once; ``jwts`` reads JWTs, if any."""
 
     records: Records
     store: Store
@@ -41,6 +44,7 @@ class Engines(NamedTuple):
     clock: Clock
     observer: Observer
     throttle: Throttle
+    jwts: JwtReader | None = None
 
 
 class Verifier:
@@ -54,7 +58,8 @@ class Verifier:
         self._observer = engines.observer
         self._digest = engines.keyring.digest
         self._active_pepper_id = engines.keyring.active_pepper_id
-        self._known: dict[bytes, tuple[KeyRecord, SecretVersion]] = {}
+        self._tokens = TokenFinder(engines.records, engines.keyring, engines.jwts)
+        self._known: dict[bytes, tuple[CredentialRecord, SecretVersion | None]] = {}
         self._slow_checks = asyncio.Semaphore(2)
         self._slow_waiting = 0
 
@@ -67,16 +72,19 @@ class Verifier:
                 self._slow_down(requirement)
             fingerprint = sha256(text.encode()).digest()
             record, version = self._known.get(fingerprint, NOBODY)
-            if record is None or self._records.find_now(record.key.id) is not record:
+            if record is None or not self._is_current(record):
                 unverified = formats.parse(text)
-                if type(unverified) is UnverifiedKey:
+                if isinstance(unverified, UnverifiedKey):
                     claimed = unverified.key_id
-                    record = self._records.find_now(claimed)
-                    version = self._match(record, text) if record else None
-                else:
+                    key = self._records.find_now(claimed)
+                    record, version = key, self._match(key, text) if key else None
+                elif isinstance(unverified, UnverifiedForeignKey):
                     record, version = self._find_foreign_now(text)
+                else:
+                    claimed = _id_in(unverified)
+                    record, version = self._tokens.find_now(unverified, text), None
                 self._remember(fingerprint, record, version)
-            principal = decide(record, version, requirement, now) if record else self._nobody()
+            principal = self._decide(record, version, requirement, now)
             budget = budget_of(principal.record, requirement, self._records)
             if budget.is_durable or self._immediate is None:
                 raise NotReady
@@ -94,16 +102,16 @@ class Verifier:
     ) -> Standing | None:
         """Return what was found out about a credential just now, if nothing but an event or its expiry can alter it.
 
-        ``None`` for access tokens, for what is charged durably, for imported keys (their secrets may be guessable, so
-        nothing is remembered about them), and where the cache does not hold the record or is not fresh.
+        ``None`` for what is charged durably, for imported keys (their secrets may be guessable, so nothing is
+        remembered), for tokens that need a proof each time, and where the cache does not hold the record or is stale.
         """
         record, number = verified.principal
         api = requirement.api
-        if not isinstance(record, KeyRecord) or record.key.foreign_lookup is not None or self._immediate is None:
+        if self._immediate is None or not _may_stand(record):
             return None
         try:
             view = self._records.view_now()
-            if self._records.find_now(record.key.id) is not record or (asker is not None and asker.view != view):
+            if not self._is_current(record) or (asker is not None and asker.view != view):
                 return None
             if api is not None and self._records.api(api.id) is not api:
                 return None
@@ -112,8 +120,7 @@ class Verifier:
         budget = budget_of(record, requirement, self._records)
         if budget.is_durable:
             return None
-        ends = [version.expires_at for version in record.key.versions if version.number == number]
-        ends += [record.key.expires_at, None if asker is None else asker.until]
+        ends = (_end_of(record, number), None if asker is None else asker.until)
         until = min((end for end in ends if end is not None), default=None)
         return Standing(verified.principal, requirement, budget.takes, view, until, asker)
 
@@ -157,14 +164,15 @@ class Verifier:
         try:
             self._slow_down(requirement)
             unverified = formats.parse(text)
-            if type(unverified) is UnverifiedKey:
-                claimed = unverified.key_id
-                record = await self._records.find(claimed)
-                version = await self._match_slowly(record, text) if record else None
+            record: CredentialRecord | None
+            version: SecretVersion | None
+            if isinstance(unverified, UnverifiedKey | UnverifiedForeignKey):
+                claimed = unverified.key_id if isinstance(unverified, UnverifiedKey) else ""
+                record, version = await self._find_key(claimed, text)
             else:
-                await self._records.refresh()
-                record, version = await self._find_foreign(text)
-            principal = decide(record, version, requirement, now) if record else self._nobody()
+                claimed = _id_in(unverified)
+                record, version = await self._tokens.find(unverified, text), None
+            principal = self._decide(record, version, requirement, now)
             budget = budget_of(principal.record, requirement, self._records)
             verified = await self._take(principal, budget, requirement, now)
         except Rejected as rejection:
@@ -183,13 +191,10 @@ class Verifier:
         try:
             self._slow_down(requirement)
             unverified = formats.parse(text)
-            if type(unverified) is UnverifiedKey:
-                claimed = unverified.key_id
-                record = await self._records.find(claimed)
-                version = await self._match_slowly(record, text) if record else None
-            else:
-                await self._records.refresh()
-                record, version = await self._find_foreign(text)
+            if not isinstance(unverified, UnverifiedKey | UnverifiedForeignKey):
+                raise Rejected(Code.KIND_NOT_ACCEPTED, "Only an API key can do this.")
+            claimed = unverified.key_id if isinstance(unverified, UnverifiedKey) else ""
+            record, version = await self._find_key(claimed, text)
             if record is None or version is None or record.key.state is State.DELETED:
                 raise Rejected(Code.NOT_FOUND)
         except Rejected as rejection:
@@ -205,13 +210,36 @@ class Verifier:
             if retry_in:
                 raise Rejected(Code.RATE_LIMITED, "Too many bad credentials from this address.", retry_after=retry_in)
 
-    def _remember(self, fingerprint: bytes, record: KeyRecord | None, version: SecretVersion | None) -> None:
-        """Remember that a text is a secret of this very record, so that the next time saves parsing and HMAC.
+    def _is_current(self, record: CredentialRecord) -> bool:
+        """Tell whether the cache still answers with this very record, so that no event has come for it."""
+        if isinstance(record, TokenRecord):
+            return self._tokens.is_current(record)
+        return self._records.find_now(record.id) is record
+
+    def _decide(
+        self, record: CredentialRecord | None, version: SecretVersion | None, requirement: Requirement, now: Instant
+    ) -> Principal:
+        if isinstance(record, KeyRecord):
+            return decide(record, version, requirement, now)
+        if isinstance(record, TokenRecord):
+            return decide_token(record, requirement, now)
+        raise Rejected(Code.NOT_FOUND)
+
+    async def _find_key(self, key_id: str, text: str) -> tuple[KeyRecord | None, SecretVersion | None]:
+        """Return the key that a text is a secret of: by its id or, without one, as an imported key."""
+        if not key_id:
+            await self._records.refresh()
+            return await self._find_foreign(text)
+        record = await self._records.find(key_id)
+        return record, await self._match_slowly(record, text) if record else None
+
+    def _remember(self, fingerprint: bytes, record: CredentialRecord | None, version: SecretVersion | None) -> None:
+        """Remember that a text is a secret of this very record, so that the next time saves parsing, HMAC, signature.
 
         The record is immutable, and the memory counts only while the cache still answers with the same object: any
         event for the key makes a new one. Only a SHA-256 of the text is kept (190 random bits need no more).
         """
-        if record is None or version is None or record.key.foreign_lookup is not None:
+        if record is None or (isinstance(record, KeyRecord) and (version is None or record.key.foreign_lookup)):
             return
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
@@ -241,9 +269,6 @@ class Verifier:
                 return record, version
             lookups = _behind(lookups, found)
         return record, None
-
-    def _nobody(self) -> Principal:
-        raise Rejected(Code.NOT_FOUND)
 
     def _match(self, record: KeyRecord, text: str) -> SecretVersion | None:
         found = match(record.key.versions, text, self._digest)
@@ -339,3 +364,25 @@ def _too_few_credits(left: int, cost: int) -> str:
     if left == 0:
         return "The credits of this key are used up."
     return f"This request costs {cost:,} credits, and {left:,} {'is' if left == 1 else 'are'} left."
+
+
+def _id_in(unverified: UnverifiedToken | UnverifiedJwt) -> str:
+    """Return the public id that a token claims, empty for a JWT: nothing in that may be believed yet."""
+    return unverified.token_id if isinstance(unverified, UnverifiedToken) else ""
+
+
+def _may_stand(record: CredentialRecord) -> bool:
+    """Tell whether a credential of this record needs no proof and no comparison each time."""
+    if isinstance(record, TokenRecord):
+        return not (record.token.key_thumbprint or record.token.certificate_thumbprint)
+    return isinstance(record, KeyRecord) and record.key.foreign_lookup is None
+
+
+def _end_of(record: CredentialRecord, number: int) -> Instant | None:
+    """Return when a credential ends by itself, at the earliest of all that it hangs on."""
+    if isinstance(record, TokenRecord):
+        return record.ends_at
+    if isinstance(record, KeyRecord):
+        ends = [version.expires_at for version in record.key.versions if version.number == number]
+        return min((end for end in (record.key.expires_at, *ends) if end is not None), default=None)
+    return Instant(0)

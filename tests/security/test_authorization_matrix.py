@@ -39,6 +39,7 @@ WHOLE = {
     *(f"users.{verb}" for verb in ("factors", "set_password", "reset_second_factor", "send_link")),
     *("users.links", "users.add_link", "users.remove_link"),
     *("sessions.list", "sessions.get", "sessions.end", "sessions.end_all"),
+    *("signing_keys.list", "signing_keys.get", "signing_keys.rotate", "signing_keys.revoke"),
     *("plans.list", "projects.enable_api", "projects.disable_api", "audit.verify", "events"),
 }
 SPECIAL = {
@@ -50,14 +51,18 @@ SPECIAL = {
     "audit.verify": "keybearer:audit.read",
     "events": "keybearer:events.read",
 }
-KINDS = ("apis", "projects", "plans", "identities", "keys", "users")
+KINDS = ("apis", "projects", "plans", "identities", "keys", "users", "clients")
 VERBS = ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")
 EXTRA = (
     *("keys.rotate", "keys.revoke", "keys.revoke_version", "keys.credits", "identities.credits"),
     *("projects.enable_api", "projects.disable_api"),
     *("users.set_password", "users.reset_second_factor", "users.send_link", "users.add_link", "users.remove_link"),
     *("sessions.list", "sessions.get", "sessions.end", "sessions.end_all"),
+    *("clients.rotate", "clients.revoke"),
+    *("grants.list", "grants.get", "grants.update", "grants.revoke"),
+    *("signing_keys.list", "signing_keys.get", "signing_keys.rotate", "signing_keys.revoke"),
 )
+OF_PROJECTS = ("keys.", "identities.", "projects.get", "clients.", "grants.")
 KNOWN = {f"{kind}.{verb}" for kind in KINDS for verb in VERBS} | {*EXTRA} | SPECIAL.keys()
 
 
@@ -165,7 +170,7 @@ async def test_operation(world: Embedded, operation: Operation) -> None:
 
 @pytest.mark.parametrize(
     "operation_id",
-    sorted(op for op in KNOWN if "{id}" in BY_ID[op].path and op.startswith(("keys.", "identities.", "projects.get"))),
+    sorted(op for op in KNOWN if "{id}" in BY_ID[op].path and op.startswith(OF_PROJECTS)),
 )
 async def test_another_projects_object_does_not_exist(world: Embedded, operation_id: str) -> None:
     """Also not by the words of the answer: it is that of an id which never was."""

@@ -18,6 +18,7 @@ from keybearer.limiters.failures import FailureThrottle
 from keybearer.limiters.memory import MemoryLimiter
 from keybearer.services import bootstrap
 from keybearer.services.authority import Authority, Caller
+from keybearer.services.jwt_tokens import JwtReader
 from keybearer.services.usage_recorder import UsageRecorder
 from keybearer.settings import Settings
 from keybearer.stores.cached import CachedRecords
@@ -115,6 +116,7 @@ async def embedded(*, clock: Any = None, make_store: Any = None, **settings: Any
             clock=clock,
             observer=recorder,
             throttle=FailureThrottle(0),
+            jwts=JwtReader(authority),
         )
     )
     proxies = TrustedProxies(options.proxies)

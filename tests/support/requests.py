@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from keybearer.core.assurance import ONE_FACTOR
+from keybearer.core.clients import GrantType
+from keybearer.core.credential import new_id
+from keybearer.core.grants import GRANT_ID, Grant
 from keybearer.core.lifecycle import Change
-from keybearer.core.users import User
-from keybearer.services import apis, identities, keys, plans, projects, rotation, sessions, user_links, users
+from keybearer.core.users import USER_ID, User
+from keybearer.services import apis, clients, identities, keys, plans, projects, rotation, sessions, user_links, users
 from keybearer.services.authority import SYSTEM
 from keybearer.web.asgi import OPERATIONS
 from keybearer.web.operation import Operation
+from keybearer.wire.clients import CreateClient
 from keybearer.wire.keys import CreateKey, RotateKey
 from keybearer.wire.limits import CreditsSpec
 from keybearer.wire.records import CreateApi, CreateIdentity, CreatePlan, CreateProject, PermissionSpec, UpdateProject
@@ -26,6 +30,7 @@ SERVICES: dict[str, Any] = {
     "identities": identities,
     "keys": keys,
     "users": users,
+    "clients": clients,
 }
 BY_ID: dict[str, Operation] = {operation.operation_id: operation for operation in OPERATIONS}
 
@@ -44,6 +49,9 @@ class Scene:
     user: str = ""
     session: str = ""
     link: str = ""
+    client: str = ""
+    grant: str = ""
+    signing_key: str = ""
     number: int = 0
 
     @classmethod
@@ -65,8 +73,39 @@ class Scene:
         scene.identity = (await identities.create(authority, root, identity)).id
         key = CreateKey(scene.project, "k", credits=CreditsSpec(5))
         scene.key = (await keys.create(authority, root, key)).key.id
+        scope = f"orders{number}:read"
+        client = CreateClient(
+            project_id=scene.project, name="c", grant_types=[GrantType.CLIENT_CREDENTIALS], scopes=[scope]
+        )
+        scene.client = (await clients.create(authority, root, client)).client.id
+        scene.grant = await scene._consented(scope)
+        scene.signing_key = (await authority.signing_keys.active("ES256")).id
         await scene._people()
         return scene
+
+    async def _consented(self, scope: str) -> str:
+        """A user, and what that user allowed the client."""
+        now = self.world.authority.clock.now()
+        user = User(
+            id=USER_ID + new_id(now), created_at=now, updated_at=now, email=f"{new_id(now)}@example.com".lower()
+        )
+        grant = Grant(
+            id=GRANT_ID + new_id(now),
+            created_at=now,
+            updated_at=now,
+            user_id=user.id,
+            client_id=self.client,
+            project_id=self.project,
+            scopes=(scope,),
+            resources=(self.api,),
+        )
+
+        async def work(uow: Any) -> None:
+            await uow.insert(user)
+            await uow.insert(grant)
+
+        await self.world.authority.store.transact(work)
+        return grant.id
 
     async def _people(self) -> None:
         """A user with a session and a link; there may be several scenes with the same number."""
@@ -90,6 +129,9 @@ class Scene:
             "keys": self.key,
             "users": self.user,
             "sessions": self.session,
+            "clients": self.client,
+            "grants": self.grant,
+            "signing_keys": self.signing_key,
         }[plural]
 
     async def request(self, operation: Operation) -> tuple[str, dict[str, Any] | None]:
@@ -138,6 +180,17 @@ class Scene:
             "users.set_password": {"password": "quartz lantern overture 41"},
             "users.send_link": {"kind": "password_reset"},
             "users.add_link": {"issuer": "erp", "subject": self.user},
+            "clients.create": {
+                "project_id": self.project,
+                "name": "new",
+                "grant_types": ["client_credentials"],
+                "scopes": [f"orders{self.number}:read"],
+            },
+            "clients.update": {"name": "newer"},
+            "clients.rotate": {"grace_in": 60},
+            "grants.update": {"scopes": []},
+            "grants.revoke": {},
+            "signing_keys.rotate": {"at_once": True},
             "refund": {"key_id": self.key, "request_id": "r"},
         }
         return bodies.get(operation_id)

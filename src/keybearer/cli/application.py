@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import catalogue, credential, keys, observe, projects, server, users
+from . import catalogue, clients, credential, doctor, keys, login, observe, projects, server, users
 
 
 class Shell(StrEnum):
@@ -32,13 +32,16 @@ def application() -> typer.Typer:
     credential.add_verify(keys.app)
     credential.add_refund(keys.app)
     records = (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities)
-    for group in (*records, users.app, users.sessions):
+    for group in (*records, users.app, users.sessions, *clients.GROUPS):
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)
     credential.add_own(app)
     credential.add_verify(app)
     credential.add_refund(app)
+    app.command("login")(login.login)
+    app.command("logout")(login.logout)
+    app.command("doctor")(doctor.doctor)
     app.command()(completion)
     return app
 

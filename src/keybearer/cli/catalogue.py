@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from ..client import calls
-from ..core.records import CredentialKind
-from ..wire.records import ApiView, IdentityView, PermissionSpec, PlanView
+from ..core.records import CredentialKind, TokenFormat
+from ..wire.records import ApiView, IdentityView, PermissionSpec, PermissionView, PlanView
 from . import options, output, values
 from .credits import add_credits_command
 from .options import Credits, Limits, Meta, NameFilter, ProjectFilter, Quotas, StateFilter, Texts
@@ -24,8 +24,15 @@ ApiPermissions = Annotated[
     Texts, typer.Option("--permission", "-p", metavar="NAME", help="A permission it understands, as orders:read.")
 ]
 Accepts = Annotated[
-    list[CredentialKind] | None, typer.Option("--accept", help="A kind of key it accepts; default: all.")
+    list[CredentialKind] | None, typer.Option("--accept", help="A kind of credential it accepts; default: all.")
 ]
+Restricted = Annotated[
+    Texts, typer.Option("--restricted", metavar="NAME", help="A permission that only users who hold it can grant.")
+]
+Tokens = Annotated[
+    TokenFormat | None, typer.Option("--token-format", help="How its access tokens are written; default: opaque.")
+]
+TokenLife = Annotated[str | None, typer.Option("--token-in", metavar="TIME", help="How long one lives, as 10m.")]
 KeyHeader = Annotated[str | None, typer.Option("--key-header", help="The header that carries the key.")]
 InQuery = Annotated[
     bool | None,
@@ -36,8 +43,16 @@ InQuery = Annotated[
 DefaultPlan = Annotated[str | None, typer.Option("--default-plan", help="Id of the plan for projects without one.")]
 
 
-def _permissions(names: Texts) -> list[PermissionSpec]:
-    return [PermissionSpec(name) for name in names or ()]
+def _permissions(names: Texts, restricted: Texts) -> list[PermissionSpec]:
+    plain = [PermissionSpec(name) for name in names or ()]
+    return plain + [PermissionSpec(name, restricted=True) for name in restricted or ()]
+
+
+def _permission_line(permission: PermissionView) -> str:
+    notes = [
+        word for word, holds in (("read only", permission.read_only), ("restricted", permission.restricted)) if holds
+    ]
+    return permission.name + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _show_api(session: Session, api: ApiView) -> None:
@@ -47,8 +62,10 @@ def _show_api(session: Session, api: ApiView) -> None:
             head,
             ("identifier", api.identifier),
             ("name", api.name),
-            ("permissions", [f"{p.name}{' (read only)' if p.read_only else ''}" for p in api.permissions]),
+            ("permissions", [_permission_line(permission) for permission in api.permissions]),
             ("accepts", ", ".join(kind.value for kind in api.accepts)),
+            ("tokens", api.token_format.value),
+            ("token life", None if api.token_in is None else output.span(api.token_in)),
             ("key header", api.key_header),
             ("in query", "publishable keys" if api.allow_publishable_in_query else None),
             ("default plan", api.default_plan_id),
@@ -64,7 +81,10 @@ def create_api(
     identifier: Annotated[str, typer.Option(help="Its audience URI, as https://api.example.com; never changes.")],
     name: Annotated[str, typer.Option(help="What people call it.")],
     permission: ApiPermissions = None,
+    restricted: Restricted = None,
     accept: Accepts = None,
+    token_format: Tokens = None,
+    token_in: TokenLife = None,
     key_header: KeyHeader = None,
     publishable_in_query: InQuery = None,
     default_plan: DefaultPlan = None,
@@ -75,8 +95,10 @@ def create_api(
     call = calls.apis.create(
         identifier=identifier,
         name=name,
-        permissions=_permissions(permission),
+        permissions=_permissions(permission, restricted),
         accepts=accept or None,
+        token_format=token_format or TokenFormat.OPAQUE,
+        token_in=values.maybe("--token-in", token_in, values.duration),
         key_header=key_header or "x-api-key",
         allow_publishable_in_query=bool(publishable_in_query),
         default_plan_id=default_plan,
@@ -91,26 +113,31 @@ def update_api(
     id: RecordId,  # noqa: A002
     name: Name = None,
     permission: ApiPermissions = None,
+    restricted: Restricted = None,
     accept: Accepts = None,
+    token_format: Tokens = None,
+    token_in: TokenLife = None,
     key_header: KeyHeader = None,
     publishable_in_query: InQuery = None,
     default_plan: DefaultPlan = None,
     meta: Meta = None,
     clear: Annotated[
-        Texts, typer.Option(metavar="FIELD", help="Clear permissions, default-plan-id or metadata.")
+        Texts, typer.Option(metavar="FIELD", help="Clear permissions, token-in, default-plan-id or metadata.")
     ] = None,
 ) -> None:
     """Change an API. Permissions and accepted kinds replace what was there."""
     given = {
         "name": name,
-        "permissions": _permissions(permission),
+        "permissions": _permissions(permission, restricted),
         "accepts": accept or None,
+        "token_format": token_format,
+        "token_in": values.maybe("--token-in", token_in, values.duration),
         "key_header": key_header,
         "allow_publishable_in_query": publishable_in_query,
         "default_plan_id": default_plan,
         "metadata": options.metadata(meta) or None,
     }
-    emptied: dict[str, Any] = {"permissions": [], "default_plan_id": None, "metadata": {}}
+    emptied: dict[str, Any] = {"permissions": [], "token_in": None, "default_plan_id": None, "metadata": {}}
     call = calls.apis.update(id, **options.changes(given, clear, emptied))
     session.show(call, lambda api: _show_api(session, api))
 

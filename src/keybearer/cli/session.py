@@ -54,18 +54,29 @@ class Session:
     def __init__(self, url: str, key_stdin: bool, as_json: bool, no_color: bool, allow_http: bool) -> None:
         self.as_json = as_json
         self.out = Printer(color=not no_color)
-        key = self._key(key_stdin)
+        key = self._key(key_stdin, url)
         try:
             self.client = Keybearer(url, key, allow_http=allow_http)
         except ValueError as error:
             hint = " (--allow-http)" if "http to" in str(error) else ""
             self.fail(f"{error}{hint}", WRONG_USAGE)
 
-    def _key(self, from_stdin: bool) -> Secret:
+    def _key(self, from_stdin: bool, url: str) -> Secret:
         text = read_secret("Key: ") if from_stdin else os.environ.get("KEYBEARER_KEY", "").strip()
-        if not text:
-            self.fail("no key: set KEYBEARER_KEY, or give --key-stdin and the key on standard input.", WRONG_USAGE)
-        return Secret(text)
+        if text:
+            return Secret(text)
+        from . import login  # loaded only without a key
+
+        try:
+            token = None if from_stdin else login.access_token(url)
+        except ClientError as error:
+            raise typer.Exit(explain(self.out, error)) from None
+        if token is None:
+            self.fail(
+                "no key: run 'keybearer login', set KEYBEARER_KEY, or give --key-stdin and the key on standard input.",
+                WRONG_USAGE,
+            )
+        return token
 
     def fail(self, text: str, code: int = FAILED) -> NoReturn:
         """Say why on standard error, and end."""

@@ -24,6 +24,7 @@ from ..wire.verify import (
     Whoami,
 )
 from .call import Call, Pages, listed, query, revealed
+from .clients import Clients, Grants, SigningKeys
 from .keys import Keys
 from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
@@ -77,6 +78,9 @@ class Authority(Resource[D]):
         self.keys = Keys(driver)
         self.users = Users(driver)
         self.sessions = Sessions(driver)
+        self.clients = Clients(driver)
+        self.grants = Grants(driver)
+        self.signing_keys = SigningKeys(driver)
         self.audit = Audit(driver)
 
     @operation

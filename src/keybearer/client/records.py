@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from ..core.records import CredentialKind, State
+from ..core.records import CredentialKind, State, TokenFormat
 from ..wire.limits import CreditsSpec, CreditsView, QuotaSpec, RateLimitSpec, SetCredits
 from ..wire.listing import Listing
 from ..wire.records import (
@@ -28,7 +28,7 @@ from ..wire.records import (
     UpdatePlan,
     UpdateProject,
 )
-from .call import Call, Pages, listed, once, query, segment
+from .call import Call, Duration, Pages, listed, once, query, seconds, segment
 from .operation import D, Resource, operation, series
 
 T = TypeVar("T")
@@ -98,6 +98,8 @@ class Apis(Records[D, ApiView]):
         name: str,
         permissions: Sequence[PermissionSpec] = (),
         accepts: Sequence[CredentialKind] | None = None,
+        token_format: TokenFormat = TokenFormat.OPAQUE,
+        token_in: Duration | None = None,
         key_header: str = "x-api-key",
         allow_publishable_in_query: bool = False,
         default_plan_id: str | None = None,
@@ -106,13 +108,16 @@ class Apis(Records[D, ApiView]):
     ) -> Call[ApiView]:
         """Register a resource server. ``identifier`` is its audience URI and never changes.
 
-        ``default_plan_id`` serves projects without a plan of their own. ``accepts`` defaults to every kind of key.
+        ``default_plan_id`` serves projects without a plan of their own. ``accepts`` defaults to every kind of
+        credential. ``token_in`` is how long an access token for it lives at most.
         """
         body = CreateApi(
             identifier=identifier,
             name=name,
             permissions=listed(permissions),
             accepts=listed(CredentialKind if accepts is None else accepts),
+            token_format=TokenFormat(token_format),
+            token_in=seconds(token_in),
             key_header=key_header,
             allow_publishable_in_query=allow_publishable_in_query,
             default_plan_id=default_plan_id,
@@ -128,6 +133,8 @@ class Apis(Records[D, ApiView]):
         name: str | UnsetType = UNSET,
         permissions: Sequence[PermissionSpec] | UnsetType = UNSET,
         accepts: Sequence[CredentialKind] | UnsetType = UNSET,
+        token_format: TokenFormat | UnsetType = UNSET,
+        token_in: Duration | UnsetType | None = UNSET,
         key_header: str | UnsetType = UNSET,
         allow_publishable_in_query: bool | UnsetType = UNSET,
         default_plan_id: str | UnsetType | None = UNSET,
@@ -138,6 +145,8 @@ class Apis(Records[D, ApiView]):
             name=name,
             permissions=given_list(permissions),
             accepts=given_list(accepts),
+            token_format=token_format,
+            token_in=UNSET if isinstance(token_in, UnsetType) else seconds(token_in),
             key_header=key_header,
             allow_publishable_in_query=allow_publishable_in_query,
             default_plan_id=default_plan_id,

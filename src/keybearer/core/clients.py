@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from .instant import HOUR, MINUTE, Instant
-from .records import CreditPolicy, Quota, RateLimit, Record
+from .records import Quota, RateLimit, Record
 
 CLIENT_ID: Final = "client_"
 SECRET_PREFIX: Final = "kb_cs"
@@ -118,7 +118,6 @@ class Client(Record):
     refresh_idle_in: int = 14 * 24 * HOUR
     limits: tuple[RateLimit, ...] = ()
     quotas: tuple[Quota, ...] = ()
-    credits: CreditPolicy | None = None
     client_uri: str = ""
     logo_uri: str = ""
     policy_uri: str = ""

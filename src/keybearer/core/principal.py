@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from .quota import LimitState
 from .records import CredentialKind, CredentialRecord, Environment, KeyRecord
+from .tokens import TokenRecord
 
 
 class Principal(NamedTuple):
@@ -24,6 +25,12 @@ class Principal(NamedTuple):
     def credential_id(self) -> str:
         """The public, log-safe id of the credential."""
         return self.record.id
+
+    @property
+    def actor(self) -> str:
+        """Who the logs say acts: the user or client of a token, else the key."""
+        record = self.record
+        return record.token.user_id or record.client.id if isinstance(record, TokenRecord) else record.id
 
     @property
     def project_id(self) -> str:

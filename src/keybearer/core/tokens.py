@@ -12,6 +12,7 @@ from typing import Final
 from .clients import Client
 from .grants import Grant
 from .instant import Instant
+from .own_api import is_own, may
 from .permissions import holds
 from .records import (
     NO_RESTRICTIONS,
@@ -19,7 +20,6 @@ from .records import (
     BoundQuota,
     CredentialKind,
     CredentialRecord,
-    CreditPolicy,
     KeyRecord,
     Plan,
     Project,
@@ -44,7 +44,8 @@ class AccessToken:
 
     ``digest`` is empty for a JWT, which is not stored: its signature vouches for it. ``subject`` is the ``sub``; of
     ``key_thumbprint`` (RFC 9449) and ``certificate_thumbprint`` (RFC 8705) at most one binds it to its sender.
-    ``actor`` is the ``act`` claim (RFC 8693 §4.1).
+    ``actor`` is the ``act`` claim (RFC 8693 §4.1), ``requested_claims`` the ``userinfo`` member of the ``claims``
+    parameter (OIDC Core §5.5), ``signing_key_id`` the key that signed a JWT.
     """
 
     id: str
@@ -69,6 +70,8 @@ class AccessToken:
     authenticated_at: Instant | None = None
     amr: tuple[str, ...] = ()
     acr: str = ""
+    requested_claims: Mapping[str, object] | None = None
+    signing_key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,25 @@ class TokenRecord(CredentialRecord):
     scopes: frozenset[str]
     is_revoked: bool
 
+    @property
+    def ends_at(self) -> Instant:
+        """When the token ends by itself: at its own expiry, or with the session, consent or key that it comes from."""
+        ends: list[Instant | None] = [self.token.expires_at]
+        if self.session is not None:
+            ends.append(self.session.expires_at)
+        if self.grant is not None:
+            ends.append(self.grant.expires_at)
+        if self.key is not None:
+            ends += [self.key.key.expires_at, _end_of_secrets(self.key)]
+        return min(end for end in ends if end is not None)
+
+
+def _end_of_secrets(key: KeyRecord) -> Instant | None:
+    """Return when the last secret of a key runs out, ``None`` when one has no end."""
+    ends = [version.expires_at for version in key.key.versions if version.revoked_at is None]
+    finite = [end for end in ends if end is not None]
+    return max(finite) if finite and len(finite) == len(ends) else None
+
 
 def scopes_in_force(
     token: AccessToken, client: Client, api: Api | None, user: User | None, grant: Grant | None, key: KeyRecord | None
@@ -149,11 +171,16 @@ def scopes_in_force(
             scope
             for scope in scopes
             if scope in IDENTITY_SCOPES
-            or (scope in understood and (held is None or not understood[scope].restricted or holds(held, scope)))
+            or (scope in understood and (held is None or not understood[scope].restricted or _holds(held, scope)))
         )
     if key is not None:
         scopes = frozenset(scope for scope in scopes if scope in IDENTITY_SCOPES or holds(key.permissions, scope))
     return scopes
+
+
+def _holds(held: frozenset[str], scope: str) -> bool:
+    """Tell whether a user holds a restricted permission; an administrator holds all of Keybearer's own."""
+    return may(held, scope) if is_own(scope) else holds(held, scope)
 
 
 def token_record(
@@ -186,9 +213,6 @@ def token_record(
     owners: list[tuple[str, tuple[RateLimit, ...], tuple[Quota, ...]]] = [
         (f"client:{client.id}", client.limits, client.quotas)
     ]
-    credit_owners: list[tuple[str, CreditPolicy]] = []
-    if client.credits is not None:
-        credit_owners.append((f"client:{client.id}", client.credits))
     if grant is not None:
         owners.append((f"grant:{grant.id}", grant.limits, grant.quotas))
     if key is None and plan is not None:
@@ -203,10 +227,12 @@ def token_record(
     }
     if plan is not None:
         depends_on.add(plan.id)
+    if token.signing_key_id:
+        depends_on.add(token.signing_key_id)
     if key is not None:
         limits, quotas = key.limits + limits, key.quotas + quotas
-        credit_owners = [*key.credit_owners, *credit_owners]
         depends_on |= key.depends_on
+    credit_owners = key.credit_owners if key is not None else ()
     restrictions = key.restrictions if key is not None else NO_RESTRICTIONS
     return TokenRecord(
         seq=seq if key is None else min(seq, key.seq),
@@ -220,7 +246,7 @@ def token_record(
         networks=key.networks if key is not None else (),
         limits=limits,
         quotas=quotas,
-        credit_owners=tuple(credit_owners),
+        credit_owners=credit_owners,
         depends_on=frozenset(depends_on),
         standard_takes=tuple(Take(bound, 1) for bound in limits if bound.automatic),
         is_standard=not quotas and not credit_owners,

@@ -9,23 +9,27 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from ..core.errors import Code, Rejected
-from . import api_key, foreign
+from . import api_key, foreign, jwt, opaque
 from .api_key import UnverifiedKey
 from .foreign import UnverifiedForeignKey
+from .jwt import UnverifiedJwt
+from .opaque import UnverifiedToken
+
+Unverified = UnverifiedKey | UnverifiedToken | UnverifiedJwt | UnverifiedForeignKey
 
 
 class Format(Protocol):
     """One way in which a credential is written."""
 
-    def parse(self, text: str) -> UnverifiedKey | UnverifiedForeignKey | None:
+    def parse(self, text: str) -> Unverified | None:
         """Return the unverified credential, or ``None`` when the text is not of this format."""
         ...
 
 
-FORMATS: Final[tuple[Format, ...]] = (api_key.FORMAT, foreign.FORMAT)
+FORMATS: Final[tuple[Format, ...]] = (api_key.FORMAT, opaque.FORMAT, jwt.FORMAT, foreign.FORMAT)
 
 
-def parse(text: str) -> UnverifiedKey | UnverifiedForeignKey:
+def parse(text: str) -> Unverified:
     """Return the unverified credential that the text is; raises ``Rejected(MALFORMED)``. No I/O."""
     for known in FORMATS:
         unverified = known.parse(text)
@@ -34,4 +38,13 @@ def parse(text: str) -> UnverifiedKey | UnverifiedForeignKey:
     raise Rejected(Code.MALFORMED, "This is not a credential of a known format.")
 
 
-__all__ = ["FORMATS", "Format", "UnverifiedForeignKey", "UnverifiedKey", "parse"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Unverified",
+    "UnverifiedForeignKey",
+    "UnverifiedJwt",
+    "UnverifiedKey",
+    "UnverifiedToken",
+    "parse",
+]

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from ..core import own_api
 from ..core.credential import new_id
 from ..core.errors import Conflict, NotFound
+from ..core.instant import SECOND
 from ..core.lifecycle import Change, touch
 from ..core.permissions import is_name
 from ..core.records import API_ID, Api, Permission, Plan, Project, State
@@ -48,6 +49,8 @@ async def create(authority: Authority, caller: Caller, body: CreateApi) -> ApiVi
         name=body.name,
         permissions=permissions,
         accepts=tuple(dict.fromkeys(body.accepts)),
+        token_format=body.token_format,
+        token_in=None if body.token_in is None else body.token_in * SECOND,
         key_header=body.key_header.lower(),
         allow_publishable_in_query=body.allow_publishable_in_query,
         default_plan_id=body.default_plan_id,
@@ -109,7 +112,7 @@ async def update(authority: Authority, caller: Caller, reference: str, body: Upd
     check_text(problems, body)
     changes: dict[str, Any] = {
         name: getattr(body, name)
-        for name in ("name", "allow_publishable_in_query", "default_plan_id", "metadata")
+        for name in ("name", "allow_publishable_in_query", "default_plan_id", "token_format", "metadata")
         if getattr(body, name) is not UNSET
     }
     if body.metadata is not UNSET:
@@ -118,6 +121,8 @@ async def update(authority: Authority, caller: Caller, reference: str, body: Upd
         changes["permissions"] = to_permissions(problems, body.permissions)
     if body.accepts is not UNSET:
         changes["accepts"] = tuple(dict.fromkeys(body.accepts))
+    if body.token_in is not UNSET:
+        changes["token_in"] = None if body.token_in is None else body.token_in * SECOND
     if body.key_header is not UNSET:
         changes["key_header"] = body.key_header.lower()
     problems.settle()
@@ -171,6 +176,7 @@ def to_permissions(problems: Problems, specs: Sequence[PermissionSpec]) -> tuple
             spec.name,
             spec.description,
             _is_reading(spec.name) if spec.read_only is None else spec.read_only,
+            spec.restricted,
         )
         for spec in specs
     )
@@ -183,13 +189,13 @@ def _is_reading(name: str) -> bool:
 async def synchronise_own(authority: Authority) -> None:
     """Bring the permissions of Keybearer's own API up to those of this version."""
     stored = await authority.store.get(Api, authority.own_api_id)
-    if stored.permissions == own_api.PERMISSIONS:
+    if (stored.permissions, stored.accepts) == (own_api.PERMISSIONS, own_api.ACCEPTS):
         return
 
     async def work(uow: UnitOfWork) -> None:
         api = await uow.get(Api, authority.own_api_id)
         now = authority.clock.now()
-        await uow.update(replace(touch(api, now), permissions=own_api.PERMISSIONS))
+        await uow.update(replace(touch(api, now), permissions=own_api.PERMISSIONS, accepts=own_api.ACCEPTS))
         Deed(uow, Caller("system", frozenset()), now).note("api.update", api.id, details={"fields": ["permissions"]})
 
     await authority.store.transact(work)
@@ -201,8 +207,10 @@ def view(api: Api) -> ApiView:
         **record_fields(api),
         identifier=api.identifier,
         name=api.name,
-        permissions=[PermissionView(p.name, p.description, p.read_only) for p in api.permissions],
+        permissions=[PermissionView(p.name, p.description, p.read_only, p.restricted) for p in api.permissions],
         accepts=list(api.accepts),
+        token_format=api.token_format,
+        token_in=None if api.token_in is None else api.token_in // SECOND,
         key_header=api.key_header,
         allow_publishable_in_query=api.allow_publishable_in_query,
         default_plan_id=api.default_plan_id,

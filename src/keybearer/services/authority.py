@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core import own_api
 from ..core.audit_chain import AuditDraft
@@ -14,6 +14,9 @@ from ..ports import Clock, Keyring, Records, RememberedResponse, Store, UnitOfWo
 from ..settings import Settings
 from .outbox import ConsoleDelivery, Outbox, Postage
 from .passwords import Passwords
+
+if TYPE_CHECKING:
+    from .signing_keys import SigningKeys
 
 T = TypeVar("T")
 
@@ -75,6 +78,14 @@ class Authority:
     outbox: Outbox = field(default_factory=lambda: Outbox(ConsoleDelivery()))
     letters_by_address: Postage = field(default_factory=lambda: Postage(5, 720))
     letters_by_source: Postage = field(default_factory=lambda: Postage(20, 60))
+    opened_keys: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def signing_keys(self) -> SigningKeys:
+        """What signs and recognises this authority's own tokens."""
+        from .signing_keys import SigningKeys  # JOSE is loaded when it is first needed: start-up is short
+
+        return SigningKeys(self)
 
     async def change(self, caller: Caller, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """Run ``work`` in one transaction, which also remembers its result for a repeated ``Idempotency-Key``."""

@@ -5,11 +5,13 @@ Both records have fixed ids, so that of two nodes that start at once only one ca
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Final
 
 from ..core import own_api
 from ..core.artefacts import ArtefactKind
+from ..core.clients import CLIENT_ID, Client, ClientAuthMethod, GrantType
 from ..core.credential import mint, new_id
 from ..core.email_address import normalise
 from ..core.errors import Conflict, InvalidInput, NotFound
@@ -35,6 +37,8 @@ FIRST_ADMINISTRATOR: Final = "administrator@localhost"
 FIRST_LINK_IN: Final = 1 * DAY
 OWN_API_ID: Final = API_ID + "0" * 16
 OWN_PROJECT_ID: Final = PROJECT_ID + "0" * 16
+COMMAND_LINE_ID: Final = CLIENT_ID + "0000keybearercli"
+"""The client that the command line is (``client/device_login.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,9 @@ async def initialise(
         await authority.store.get(Project, OWN_PROJECT_ID)
     except NotFound:
         try:
-            return await _begin(authority, admin_email, administrator)
+            issued = await _begin(authority, admin_email, administrator)
+            await _ensure_command_line(authority)
+            return issued
         except Conflict:
             pass  # another node was faster: the key is shown there
     await synchronise(authority)
@@ -68,6 +74,40 @@ async def initialise(
 async def synchronise(authority: Authority) -> None:
     """Bring the own API's permissions up to those of this version; for every start after the first."""
     await synchronise_own(replace(authority, own_project_id=OWN_PROJECT_ID, own_api_id=OWN_API_ID))
+    await _ensure_command_line(authority)
+
+
+async def _ensure_command_line(authority: Authority) -> None:
+    """Make the client that ``keybearer login`` is, or bring its scopes up to those of this version."""
+    scopes = (*(permission.name for permission in own_api.PERMISSIONS), "openid", "offline_access")
+    try:
+        stored = await authority.store.get(Client, COMMAND_LINE_ID)
+    except NotFound:
+        stored = None
+    if stored is not None and stored.scopes == scopes:
+        return
+    now = authority.clock.now()
+    client = Client(
+        id=COMMAND_LINE_ID,
+        created_at=now,
+        updated_at=now,
+        project_id=OWN_PROJECT_ID,
+        name="Keybearer command line",
+        token_endpoint_auth_method=ClientAuthMethod.NONE,
+        grant_types=(GrantType.DEVICE_CODE, GrantType.REFRESH_TOKEN),
+        scopes=scopes,
+    )
+
+    async def work(uow: UnitOfWork) -> None:
+        if stored is None:
+            await uow.insert(client)
+        else:
+            await uow.update(touch(await uow.get(Client, client.id), now, scopes=scopes))
+        action = "client.create" if stored is None else "client.update"
+        Deed(uow, SYSTEM, now).note(action, client.id, project_id=client.project_id)
+
+    with contextlib.suppress(Conflict):  # another node was faster
+        await authority.store.transact(work)
 
 
 async def issue_root_key(authority: Authority, admin_email: str = "") -> IssuedKey:
@@ -120,7 +160,7 @@ async def _begin(authority: Authority, admin_email: str, administrator: Administ
         identifier=own_api.IDENTIFIER,
         name="Keybearer",
         permissions=own_api.PERMISSIONS,
-        accepts=(CredentialKind.SECRET_KEY,),
+        accepts=own_api.ACCEPTS,
     )
     project = Project(id=OWN_PROJECT_ID, created_at=now, updated_at=now, name="Keybearer", enabled_apis=(api.id,))
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from ..core.clients import Client
 from ..core.errors import Conflict
+from ..core.grants import Grant
 from ..core.instant import Instant
 from ..core.lifecycle import Change, change
 from ..core.records import Api, ApiKey, Identity, Plan, Project, R, Record, State
+from ..core.sessions import Session
+from ..core.signing_keys import SigningKey
+from ..core.upstreams import Upstream
 from ..core.users import User
 from ..ports import UnitOfWork
 from .authority import Authority, Caller, Deed
@@ -22,6 +27,11 @@ WORDS: Final[dict[type[Any], str]] = {
     Identity: "identity",
     ApiKey: "key",
     User: "user",
+    Session: "session",
+    Client: "client",
+    Grant: "grant",
+    SigningKey: "signing_key",
+    Upstream: "upstream",
 }
 """What each kind of record is called in events, in the audit log and in messages."""
 
@@ -30,7 +40,7 @@ def project_of(record: Record) -> str | None:
     """Return the project that a record belongs to, for the audit log."""
     if isinstance(record, Project):
         return record.id
-    return record.project_id if isinstance(record, Identity | ApiKey) else None
+    return record.project_id if isinstance(record, Identity | ApiKey | Client | Grant) else None
 
 
 def require_live(record: Record) -> None:
@@ -38,7 +48,8 @@ def require_live(record: Record) -> None:
     if record.state is State.DELETED:
         raise Conflict("This record was deleted; undelete it before changing it.")
     if record.state is State.REVOKED:
-        raise Conflict("This key was revoked for good; create another one.")
+        what = "key" if isinstance(record, ApiKey) else "record"
+        raise Conflict(f"This {what} was revoked for good; create another one.")
 
 
 async def change_state(

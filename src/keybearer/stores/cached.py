@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 from ..core.errors import StoreError, Unavailable
 from ..core.records import Api, CredentialRecord, KeyRecord, Plan, State
+from ..core.signing_keys import SigningKey
 from ..core.tokens import AccessToken, TokenRecord
 from ..ports import Event, ImmediateStore, NotReady, Query, Store
 from .doorbell import Doorbell, LocalDoorbell
@@ -29,7 +30,7 @@ MAX_NEGATIVES: Final = 20_000
 NEGATIVE_LIFETIME_NS: Final = 1_000_000_000
 EVENTS_PAGE: Final = 1000
 MAX_CATCH_UPS: Final = 20
-_CATALOGUE_EVENTS: Final = ("api.", "plan.", "foreign.")
+_CATALOGUE_EVENTS: Final = ("api.", "plan.", "foreign.", "signing_key.")
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class CachedRecords:
         self._apis: dict[str, Api] = {}
         self._plans: dict[str, Plan] = {}
         self._schemes: frozenset[str] = frozenset()
+        self._signing_keys: tuple[SigningKey, ...] = ()
         self._catalogue_version = 1
         self._catalogue_read = 0
         self._one_reader = asyncio.Lock()
@@ -186,6 +188,12 @@ class CachedRecords:
         if not self._is_fresh():
             self._catch_up_now()
         return self._apis.get(identifier)
+
+    def signing_keys(self) -> tuple[SigningKey, ...]:
+        """Return all signing keys; raises ``NotReady`` while the catalogue is not fresh."""
+        if not self._is_fresh():
+            self._catch_up_now()
+        return self._signing_keys
 
     def default_plan(self, api: Api) -> Plan | None:
         """Return the plan that serves projects without one at this API."""
@@ -374,6 +382,7 @@ class CachedRecords:
         self._schemes = await self._store.foreign_schemes()
         self._apis = {name: api for api in apis for name in (api.id, api.identifier)}
         self._plans = {plan.id: plan for plan in plans}
+        self._signing_keys = tuple(await self._all(SigningKey))
         self._catalogue_read = version
         self._view += 1
 

@@ -18,10 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..core.errors import StoreError
 from ..services.authority import Authority
 from ..verify import Verifier
-from . import key_operations, observation, records, user_operations
+from . import client_operations, key_operations, observation, records, user_operations
 from .client_address import TrustedProxies
+from .client_registration import RegistrationEndpoints
 from .credentials import CredentialEndpoints
 from .decision import VerifyEdge
+from .discovery import DiscoveryEndpoints
 from .dispatch import SECURITY_HEADERS, Dispatcher, request_id_of, response_of
 from .forward_auth import ForwardAuthEdge
 from .hot import REQUEST_ID, log_access
@@ -30,11 +32,13 @@ from .openapi import document
 from .operation import Operation
 from .problem import HttpProblem, reply_for
 from .routing import PlainPathsFirst
+from .userinfo import UserinfoEndpoint
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *records.OPERATIONS,
     *key_operations.OPERATIONS,
     *user_operations.OPERATIONS,
+    *client_operations.OPERATIONS,
     *observation.OPERATIONS,
 )
 READY_WITHIN: Final = 1.0
@@ -72,6 +76,7 @@ def create_web(
     dispatcher = Dispatcher(authority, verifier, proxies)
     credentials = CredentialEndpoints(authority, verifier, proxies)
     verify, forward = credentials.edge(verify_edge), credentials.edge(forward_edge)
+    userinfo = UserinfoEndpoint(authority, verifier, proxies).serve
     openapi = msgspec.json.encode(document(OPERATIONS))
 
     async def healthz(request: Request) -> Response:
@@ -102,6 +107,9 @@ def create_web(
         Route("/v1/whoami", credentials.whoami, methods=["GET"]),
         Route("/v1/revoke-mine", credentials.revoke_mine, methods=["POST"]),
         Route("/v1/keys/import", ImportEndpoint(dispatcher).serve, methods=["POST"]),
+        *DiscoveryEndpoints(authority).routes(),
+        *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
+        Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),
         *_by_path(dispatcher),
     ]
     web = Starlette(exception_handlers={HTTPException: _http_problem, Exception: _unexpected})

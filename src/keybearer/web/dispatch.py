@@ -10,10 +10,10 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from ..core import own_api
 from ..core.errors import Conflict, InvalidInput
 from ..core.own_api import ADMIN
 from ..core.permissions import parse
-from ..core.records import CredentialKind
 from ..core.requirement import Requirement
 from ..ports import NotReady
 from ..services.authority import Authority, Caller
@@ -37,7 +37,7 @@ SECURITY_HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
-_ACCEPT: Final = frozenset({CredentialKind.SECRET_KEY})
+_ACCEPT: Final = frozenset(own_api.ACCEPTS)
 
 
 def request_id_of(request: Request) -> str:
@@ -119,7 +119,7 @@ class Dispatcher:
         principal = (await self._verifier.verify(credential, requirement)).principal
         own_project = principal.project_id == self.authority.own_project_id
         return Caller(
-            actor=principal.credential_id,
+            actor=principal.actor,
             permissions=principal.permissions,
             project_id=None if own_project else principal.project_id,
             source=None if source is None else str(source),

@@ -21,7 +21,7 @@ _STATES = (
 )
 
 
-def _collection(
+def collection(
     noun: str,
     plural: str,
     service: ModuleType,
@@ -31,6 +31,7 @@ def _collection(
     answer: Any,
     filters: tuple[str, ...],
 ) -> tuple[Operation, ...]:
+    """Return the operations that every kind of record has."""
     base = f"/v1/{plural}"
     article = "an" if noun[0] in "Aai" else "a"
     read, write = f"keybearer:{plural}.read", f"keybearer:{plural}.write"
@@ -88,26 +89,26 @@ def _collection(
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    *_collection(
+    *collection(
         "API", "apis", apis, types.CreateApi, types.UpdateApi, types.ApiView, types.ApiView,
         ("identifier", "name", "state"),
     ),
-    *_collection(
+    *collection(
         "project", "projects", projects, types.CreateProject, types.UpdateProject, types.ProjectView, types.ProjectView,
         ("name", "plan_id", "state"),
     ),
-    *_collection(
+    *collection(
         "plan", "plans", plans, types.CreatePlan, types.UpdatePlan, types.PlanView, types.PlanView, ("name", "state")
     ),
-    *_collection(
+    *collection(
         "identity", "identities", identities, types.CreateIdentity, types.UpdateIdentity, types.IdentityView,
         types.IdentityView, ("project_id", "external_id", "state"),
     ),
-    *_collection(
+    *collection(
         "key", "keys", keys, key_types.CreateKey, key_types.UpdateKey, key_types.KeyView, key_types.IssuedKey,
         ("project_id", "identity_id", "plan_id", "kind", "environment", "owner", "name", "tag", "state"),
     ),
-    *_collection(
+    *collection(
         "user", "users", users, user_types.CreateUser, user_types.UpdateUser, user_types.UserView, user_types.UserView,
         ("email", "state"),
     ),

@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..core.records import CredentialKind, State
-from .base import Id, Metadata, Name, PermissionText, Request, Response, Text
+from ..core.records import CredentialKind, State, TokenFormat
+from .base import Id, Metadata, Name, PermissionText, Request, Response, Seconds, Text
 from .limits import CreditsSpec, CreditsView, QuotaSpec, RateLimitSpec
 
 ApiIdentifier = Annotated[
@@ -20,12 +20,17 @@ Brand = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]{1,15}$(?!\n)")]
 Many = Meta(max_length=200)
 
 
-class PermissionSpec(Request):
-    """A permission of an API. Without ``read_only``, names that end in read, list, get or view are read-only."""
+class PermissionSpec(Request, omit_defaults=True):
+    """A permission of an API, and a scope that clients may ask for.
+
+    Without ``read_only``, names that end in read, list, get or view are read-only. A ``restricted`` one is granted only
+    to users who hold it.
+    """
 
     name: PermissionText
     description: Text = ""
     read_only: bool | None = None
+    restricted: bool = False
 
 
 class CreateApi(Request):
@@ -35,6 +40,8 @@ class CreateApi(Request):
     name: Name
     permissions: Annotated[list[PermissionSpec], Many] = []
     accepts: list[CredentialKind] = msgspec.field(default_factory=lambda: list(CredentialKind))
+    token_format: TokenFormat = TokenFormat.OPAQUE
+    token_in: Seconds | None = None
     key_header: HeaderName = "x-api-key"
     allow_publishable_in_query: bool = False
     default_plan_id: Id | None = None
@@ -47,6 +54,8 @@ class UpdateApi(Request):
     name: Name | UnsetType = UNSET
     permissions: Annotated[list[PermissionSpec], Many] | UnsetType = UNSET
     accepts: list[CredentialKind] | UnsetType = UNSET
+    token_format: TokenFormat | UnsetType = UNSET
+    token_in: Seconds | UnsetType | None = UNSET
     key_header: HeaderName | UnsetType = UNSET
     allow_publishable_in_query: bool | UnsetType = UNSET
     default_plan_id: Id | UnsetType | None = UNSET
@@ -59,6 +68,7 @@ class PermissionView(Response):
     name: str
     description: str
     read_only: bool
+    restricted: bool
 
 
 class RecordView(Response):
@@ -79,6 +89,8 @@ class ApiView(RecordView):
     name: str
     permissions: list[PermissionView]
     accepts: list[CredentialKind]
+    token_format: TokenFormat
+    token_in: int | None
     key_header: str
     allow_publishable_in_query: bool
     default_plan_id: str | None

@@ -33,7 +33,7 @@ OPERATIONS: list[tuple[Call[Any], str, str, object, object]] = [
         calls.apis.create(identifier="urn:x", name="X", permissions=[PermissionSpec("a:read")]),
         "POST",
         "/v1/apis",
-        {"identifier": "urn:x", "name": "X", "permissions": [{"name": "a:read", "description": "", "read_only": None}]},
+        {"identifier": "urn:x", "name": "X", "permissions": [{"name": "a:read"}]},
         answers.API,
     ),
     (
