@@ -180,7 +180,7 @@ async def test_no_depth_of_nesting_is_a_fault_of_ours(world: Embedded) -> None:
     scene = await Scene.of(world, 1)
     jsonl = {"content-type": "application/x-ndjson"}
     async with world.http() as http:
-        for depth in (*range(1, 40), *range(500, 1000, 3), 2_000, 15_000):
+        for depth in (*range(1, 40), *range(500, 1000), 2_000, 15_000):
             nested = b"[" * depth + b"]" * depth
             body = b'{"project_id":"%s","name":"n","metadata":{"a":%s}}' % (scene.project.encode(), nested)
             answer = await http.post("/v1/keys", content=body, headers=JSON)

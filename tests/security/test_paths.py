@@ -103,7 +103,15 @@ def test_no_text_at_all_leaves_it_either(rest: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/guide/", "/guide/x", "/guide/a%20b.txt", "/guide/caf%c3%a9", "/guide/x.y-z_~!$&'()+,=:@", "/guide/100%25"],
+    [
+        "/guide/",
+        "/guide/x",
+        "/guide/a%20b.txt",
+        "/guide/caf%c3%a9",
+        "/guide/caf%C3%A9",
+        "/guide/x.y-z_~!$&'()+,=:@",
+        "/guide/100%25",
+    ],
 )
 def test_ordinary_paths_are_not_ambiguous(path: str) -> None:
     assert not is_ambiguous_path(path)

@@ -105,7 +105,7 @@ async def page(authority: Authority, caller: Caller, query: PageQuery) -> Page[A
 
 
 async def update(authority: Authority, caller: Caller, reference: str, body: UpdateApi) -> ApiView:
-    """Change an API. Keybearer's own keeps its name, permissions and accepted kinds."""
+    """Change an API. Keybearer's own keeps its name, permissions, kinds and plan: a limit there would hold for all."""
     caller.need_everything(WRITE)
     api_id = (await find_api(authority.store, reference)).id
     problems = Problems()
@@ -126,8 +126,8 @@ async def update(authority: Authority, caller: Caller, reference: str, body: Upd
     if body.key_header is not UNSET:
         changes["key_header"] = body.key_header.lower()
     problems.settle()
-    if api_id == authority.own_api_id and {"name", "permissions", "accepts"} & changes.keys():
-        raise Conflict("Keybearer's own API keeps its name, permissions and accepted kinds.")
+    if api_id == authority.own_api_id and {*changes} - {"metadata"}:
+        raise Conflict("Keybearer's own API stays as it is, but for its metadata.")
 
     async def work(uow: UnitOfWork) -> ApiView:
         api = await uow.get(Api, api_id)

@@ -91,7 +91,7 @@ async def update(authority: Authority, caller: Caller, project_id: str, body: Up
         changes["enabled_apis"] = await _enabled(authority, caller, problems, body.enabled_apis, before.enabled_apis)
     problems.settle()
     if project_id == authority.own_project_id:
-        _protect_own(authority, changes)
+        _protect_own(authority, caller, changes)
 
     async def work(uow: UnitOfWork) -> ProjectView:
         project = await uow.get(Project, project_id)
@@ -183,11 +183,14 @@ def _require_leave_for_own(authority: Authority, caller: Caller, api_id: str) ->
         )
 
 
-def _protect_own(authority: Authority, changes: dict[str, Any]) -> None:
+def _protect_own(authority: Authority, caller: Caller, changes: dict[str, Any]) -> None:
     if {"name", "brand"} & changes.keys():
         raise Conflict("The authority's own project keeps its name and brand.")
     if authority.own_api_id not in changes.get("enabled_apis", (authority.own_api_id,)):
         raise Conflict("The authority's own project keeps Keybearer's own API.")
+    if "plan_id" in changes and own_api.ADMIN not in caller.permissions:
+        # Its limits would hold for administrators too, and could lock them out.
+        raise NotPermitted("Only an administrator may choose the plan of the authority's own project.")
 
 
 def view(project: Project) -> ProjectView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from typing import Final
 
 from ..core.records import NO_RESTRICTIONS, AndroidApp, Api, Restrictions
@@ -32,8 +32,10 @@ def to_restrictions(
     def each(name: str, texts: Iterable[str]) -> Iterable[tuple[str, str]]:
         return ((f"{path}.{name}[{index}]", text) for index, text in enumerate(texts))
 
+    networks = _distinct(_network(problems, at, text) for at, text in each("ip_networks", spec.ip_networks))
+    _refuse_all_addresses(problems, f"{path}.ip_networks", networks)
     return Restrictions(
-        ip_networks=_distinct(_network(problems, at, text) for at, text in each("ip_networks", spec.ip_networks)),
+        ip_networks=networks,
         origins=_distinct(_origin(problems, at, text) for at, text in each("origins", spec.origins)),
         referrers=_distinct(_referrer(problems, at, text) for at, text in each("referrers", spec.referrers)),
         android_apps=tuple(
@@ -67,6 +69,26 @@ def restrictions_spec(restrictions: Restrictions) -> RestrictionsSpec:
 
 def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
+
+
+def _refuse_all_addresses(problems: Problems, at: str, texts: Iterable[str]) -> None:
+    """Note networks that only together hold every address, such as 0.0.0.0/1 and 128.0.0.0/1."""
+    fours: list[IPv4Network] = []
+    sixes: list[IPv6Network] = []
+    for text in texts:
+        try:
+            network = ip_network(text)
+        except ValueError:
+            return  # noted already
+        if network.prefixlen == 0:
+            return
+        if isinstance(network, IPv4Network):
+            fours.append(network)
+        else:
+            sixes.append(network)
+    wholes: list[IPv4Network | IPv6Network] = [*collapse_addresses(fours), *collapse_addresses(sixes)]
+    if any(whole.prefixlen == 0 for whole in wholes):
+        problems.add(at, "together these hold every address and so restrict nothing; leave them out")
 
 
 def _network(problems: Problems, at: str, text: str) -> str:
