@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keybearer.core.lifecycle import RESTORED, TRANSITIONS, UNDELETE_IN, Change, VersionState
 from keybearer.core.records import State
-from keybearer.settings import Settings
+from keybearer.settings import BOUNDS, Settings
 
 HERE = Path(__file__).parent
 FLAGS = ("host", "port", "data", "database", "issuer", "workers", "log_format", "log_level")
@@ -82,7 +82,9 @@ def settings() -> str:
     rows = []
     for item in dataclasses.fields(Settings):
         flag = f"`--{item.name.replace('_', '-')}`" if item.name in FLAGS else ""
-        rows.append(f"| `KEYBEARER_{item.name.upper()}` | {flag} | {shown(item.default)} | {explained[item.name]} |")
+        bounds = "{:,} – {:,}".format(*BOUNDS[item.name]) if item.name in BOUNDS else ""
+        cells = (f"`KEYBEARER_{item.name.upper()}`", flag, shown(item.default), bounds, explained[item.name])
+        rows.append(f"| {' | '.join(cells)} |")
     return f"""\
 # Settings
 
@@ -92,8 +94,8 @@ A flag of `keybearer serve` wins over its variable, a variable over the default.
 bytes; lists are separated by commas. `keybearer settings` shows what holds on a machine, and which variables set it.
 Wrong values are refused at start, in one line, with exit status 2.
 
-| variable | flag | default | |
-|---|---|---|---|
+| variable | flag | default | from – to | |
+|---|---|---|---|---|
 {chr(10).join(rows)}
 
 ## The keyring
@@ -101,6 +103,11 @@ Wrong values are refused at start, in one line, with exit status 2.
 The peppers that digests are made with live outside the database. Without these variables they are in `keyring.json` in
 the data directory, which `init` or the first `serve` makes. Keep a copy apart from the database's backups: a database
 without its keyring verifies nothing, and that is the point.
+
+The first pepper is the active one. To change peppers, put a new one before it, `{{"id": "p2", "key": "…"}}` with 32
+random bytes in base64, on every node, and start again: keys go over to it as they are used. Keep the old one while any
+key has not. `"import_secrets": {{"name": "…"}}` holds secrets that made HMAC digests elsewhere, see
+[import.md](import.md).
 
 | variable | |
 |---|---|

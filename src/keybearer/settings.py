@@ -37,7 +37,8 @@ class Settings:
     cache_entries: int = 100_000
     """How many records a process keeps."""
     view_lifetime: float = 0.9
-    """L of DESIGN §5: how long a cached record may be trusted after the database vouched for the event head."""
+    """How long a cached record may be trusted after the database vouched for the event head: so long a revoke may take
+    to be known everywhere."""
     poll_interval: float = 0.2
     """How often a process asks the database for the event head."""
     usage_flush_interval: float = 1.0
@@ -141,6 +142,29 @@ def _convert(name: str, text: str, default: object) -> object:
     return text
 
 
+BOUNDS: Final[dict[str, tuple[float, float]]] = {
+    "port": (0, 65_535),
+    "workers": (1, 64),
+    "view_lifetime": (0.1, 0.9),
+    "poll_interval": (0.01, 0.5),
+    "max_body": (1024, 16 * 1024 * 1024),
+    "cache_entries": (0, 10_000_000),
+    "usage_flush_interval": (0.01, 60),
+    "sweep_interval": (0.1, 86_400),
+    "max_import_body": (1024, 4 * 1024 * 1024 * 1024),
+    "max_import_lines": (1, 10_000_000),
+    "request_timeout": (0.1, 3600),
+    "shutdown_timeout": (0, 3600),
+    "max_connections": (1, 1_000_000),
+    "failures_per_minute": (0, 1_000_000),
+    "session_in": (60, 365 * 86_400),
+    "session_idle_in": (60, 365 * 86_400),
+    "password_threads": (1, 64),
+    "client_registrations_per_day": (0, 1_000_000),
+}
+"""The least and the most that a setting may be."""
+
+
 def _check(settings: Settings) -> None:
     try:
         _ = settings.proxies
@@ -158,29 +182,9 @@ def _check(settings: Settings) -> None:
         parts = urlsplit(settings.issuer)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ConfigurationError("--issuer must be an http(s) URL without query and fragment.")
-    bounds = {
-        "port": (0, 65_535),
-        "workers": (1, 64),
-        "view_lifetime": (0.1, 0.9),
-        "poll_interval": (0.01, 0.5),
-        "max_body": (1024, 16 * 1024 * 1024),
-        "cache_entries": (0, 10_000_000),
-        "usage_flush_interval": (0.01, 60),
-        "sweep_interval": (0.1, 86_400),
-        "max_import_body": (1024, 4 * 1024 * 1024 * 1024),
-        "max_import_lines": (1, 10_000_000),
-        "request_timeout": (0.1, 3600),
-        "shutdown_timeout": (0, 3600),
-        "max_connections": (1, 1_000_000),
-        "failures_per_minute": (0, 1_000_000),
-        "session_in": (60, 365 * 86_400),
-        "session_idle_in": (60, 365 * 86_400),
-        "password_threads": (1, 64),
-        "client_registrations_per_day": (0, 1_000_000),
-    }
-    for name, (low, high) in bounds.items():
+    for name, (low, high) in BOUNDS.items():
         if not low <= getattr(settings, name) <= high:
-            raise ConfigurationError(f"{name} must lie between {low} and {high}.")
+            raise ConfigurationError(f"{name} (KEYBEARER_{name.upper()}) must lie between {low} and {high}.")
     _check_people(settings)
     if settings.client_registration not in ("off", "token", "open"):
         raise ConfigurationError("client_registration must be off, token or open.")

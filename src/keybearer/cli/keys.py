@@ -9,6 +9,7 @@ import typer
 from msgspec import UNSET, UnsetType
 
 from ..client import IssuedKey, calls
+from ..core.lifecycle import VersionState
 from ..core.records import Environment, KeyKind
 from ..wire.keys import KeyView, RestrictionsSpec
 from . import options, output, values
@@ -69,6 +70,9 @@ def _show_secret(session: Session, issued: IssuedKey, note: str, secret_only: bo
     # The secret alone on its line, by plain print: no table may wrap it and no terminal width can cut it.
     if not secret_only:
         session.out.note(note.format(f"{issued.key.id} ({output.clean(issued.key.name)})"), "bold")
+        for version in issued.key.versions:
+            if version.state is VersionState.RETIRING:
+                session.out.note(f"Secret {version.number} works on until {output.when(version.expires_at)}.")
     session.out.line(output.clean(issued.credential.reveal()))
 
 

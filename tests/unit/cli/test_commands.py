@@ -177,6 +177,16 @@ def test_the_secret_stands_alone_on_its_line(run: Callable[..., Any], monkeypatc
     assert (result.stdout, result.stderr) == (answers.KEY + "\n", "")
 
 
+def test_a_rotation_says_until_when_the_old_secret_works(run: Callable[..., Any]) -> None:
+    first = {**KEY_VIEW["versions"][0], "state": "retiring", "expires_at": "2030-01-01T12:00:00Z"}  # type: ignore[index]
+    second = {**KEY_VIEW["versions"][0], "number": 2}  # type: ignore[index]
+    issued = {**ISSUED, "key": {**KEY_VIEW, "versions": [first, second]}}
+    result = run("keys", "rotate", "key_1", answers=[issued])
+    assert "Secret 1 works on until 2030-01-01 12:00:00 UTC" in result.stderr
+    assert result.stdout.count("\n") == 1
+    assert "works on" not in run("keys", "rotate", "key_1", "--secret-only", answers=[issued]).stderr
+
+
 def test_verify_reads_the_credential_from_stdin(run: Callable[..., Any]) -> None:
     options = ["--api", "urn:x", "-p", "a:read", "--limit", "heavy=3", "--method", "get", "--target", "/a"]
     for command in (["verify"], ["keys", "verify"]):
