@@ -55,7 +55,7 @@ def _check_origin(record: TokenRecord, now: Instant, reject: _Reject) -> None:
         raise reject(Code.REVOKED, "The client or the user of this token is gone.")
     if now >= token.expires_at or token.issued_at > now + CLOCK_SKEW:
         raise reject(Code.EXPIRED, "This token has expired.")
-    if record.session is not None and now >= record.session.expires_at:
+    if record.session is not None and record.session.is_over(now):
         raise reject(Code.EXPIRED, "The session behind this token has ended.")
     if record.grant is not None and record.grant.expires_at is not None and now >= record.grant.expires_at:
         raise reject(Code.EXPIRED, "The consent behind this token has ended.")

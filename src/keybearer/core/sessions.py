@@ -35,6 +35,11 @@ class Session(Record):
     client_ids: tuple[str, ...] = ()
     revoked_at: Instant | None = None
 
+    @property
+    def ends_at(self) -> Instant:
+        """When this session ends by itself, unless it is seen again before."""
+        return Instant(min(self.expires_at, self.seen_at + self.idle_in))
+
     def is_over(self, now: Instant) -> bool:
         """Tell whether this session has ended by itself."""
-        return now >= self.expires_at or now >= self.seen_at + self.idle_in
+        return now >= self.ends_at

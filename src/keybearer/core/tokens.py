@@ -142,7 +142,7 @@ class TokenRecord(CredentialRecord):
         """When the token ends by itself: at its own expiry, or with the session, consent or key that it comes from."""
         ends: list[Instant | None] = [self.token.expires_at]
         if self.session is not None:
-            ends.append(self.session.expires_at)
+            ends.append(self.session.ends_at)
         if self.grant is not None:
             ends.append(self.grant.expires_at)
         if self.key is not None:
