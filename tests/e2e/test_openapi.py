@@ -93,7 +93,9 @@ def test_the_document_names_every_operation_once() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@SCHEMA.exclude(path="/v1/keys/import").parametrize()  # JSON lines: tests/unit/services/test_imports.py
+@SCHEMA.exclude(
+    path=["/v1/keys/import", "/v1/users/import"]
+).parametrize()  # JSON lines: tests/unit/services/test_imports.py
 @hypothesis.settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )

@@ -14,8 +14,8 @@ from ..core.records import Environment, KeyKind
 from ..wire.keys import KeyView, RestrictionsSpec
 from . import options, output, values
 from .credits import add_credits_command
+from .imports import add_import
 from .key_details import details, rows
-from .key_import import add_import
 from .options import (
     AllowApis,
     Androids,
@@ -275,4 +275,4 @@ def _show(session: Session, key: KeyView) -> None:
 
 add_lifecycle(app, "key", calls.keys, _show, "Whoever presents it is refused.")
 add_credits_command(app, "key", calls.keys.set_credits)
-add_import(app)
+add_import(app, "key", lambda client: client.keys.import_keys)

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ..client import calls
-from ..wire.users import FactorsView, LinkKind, LinkSpec, LinkView, SessionView, UserView
+from ..wire.users import FactorsView, LinkKind, LinkView, SessionView, UserView
 from . import options, output, values
+from .imports import add_import
 from .options import Meta, StateFilter, Texts
 from .records import Quiet, RecordId, add_lifecycle, common_details, created, group
 from .session import All, Max, Session, Yes, client_command, read_secret
@@ -26,14 +27,6 @@ Verified = Annotated[
     typer.Option("--email-verified/--email-not-verified", help="Whether the address is known to be theirs."),
 ]
 UserId = Annotated[str, typer.Argument(metavar="USER", help="Id of the user.")]
-
-
-def link_spec(text: str) -> LinkSpec:
-    """Return the link of ``issuer=subject``; an issuer may be a URL, with ``=`` in neither part but between them."""
-    issuer, separator, subject = text.partition("=")
-    if not issuer or not separator or not subject:
-        raise ValueError(f"{text!r} is no link; write issuer=subject, as crm=4711")
-    return LinkSpec(issuer, subject)
 
 
 def _claims(texts: Texts) -> dict[str, object]:
@@ -98,7 +91,7 @@ def create(
         invite=invite,
         claims=_claims(claim),
         permissions=permission or (),
-        links=values.each("--link", link, link_spec),
+        links=values.each("--link", link, values.link),
         metadata=options.metadata(meta),
     )
     session.show(call, created(session, quiet, _show))
@@ -285,3 +278,4 @@ def end_session(session: Session, id: RecordId, yes: Yes = False) -> None:  # no
 
 
 add_lifecycle(app, "user", calls.users, _show, "Their sessions end, and their tokens are refused.")
+add_import(app, "user", lambda client: client.users.import_users)

@@ -12,6 +12,7 @@ import typer
 from ..core.quota import CalendarUnit
 from ..wire.keys import AndroidAppSpec
 from ..wire.limits import CreditsSpec, QuotaSpec, RateLimitSpec, RefillSpec
+from ..wire.users import LinkSpec
 
 T = TypeVar("T")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
@@ -98,6 +99,21 @@ def pair(text: str) -> tuple[str, Any]:
     if re.fullmatch(r"-?(?:0|[1-9]\d{0,15})", value, re.ASCII):
         return name, int(value)
     return name, _TRUE.get(value, value)
+
+
+def link(text: str) -> LinkSpec:
+    """Return the link of ``issuer=subject``."""
+    issuer, separator, subject = text.partition("=")
+    if not issuer or not separator or not subject:
+        raise ValueError(f"{text!r} is no link; write issuer=subject, as crm=4711")
+    return LinkSpec(issuer, subject)
+
+
+def truth(text: str) -> bool:
+    """Return the truth of ``true`` or ``false``."""
+    if text.lower() not in _TRUE:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return _TRUE[text.lower()]
 
 
 def named_cost(text: str) -> tuple[str, int]:

@@ -208,13 +208,14 @@ class Keys(Records[D, KeyView]):
         return Stream(
             f"{self._path}/import",
             ImportProgress | ImportReport,
-            (_line(line) for line in lines),
+            (import_line(line) for line in lines),
             lambda item: isinstance(item, ImportReport),
             query(dry_run=dry_run),
         )
 
 
-def _line(line: ImportKey | Mapping[str, Any] | bytes) -> bytes:
+def import_line(line: msgspec.Struct | Mapping[str, Any] | bytes) -> bytes:
+    """Return one line of an import as JSON."""
     if isinstance(line, bytes):
         return line.rstrip(b"\r\n") + b"\n"
     return (msgspec.json.encode(line) if isinstance(line, Mapping) else encode_body(line)) + b"\n"

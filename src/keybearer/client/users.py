@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
 from ..core.secret import Secret
+from ..wire.keys import ImportProgress, ImportReport
 from ..wire.listing import Listing
 from ..wire.users import (
     CreateUser,
     EndedSessions,
     FactorsView,
+    ImportUser,
     LinkKind,
     LinkSpec,
     LinkView,
@@ -25,7 +27,8 @@ from ..wire.users import (
     UpdateUser,
     UserView,
 )
-from .call import Call, Pages, once, query, revealed, segment
+from .call import Call, Pages, Stream, once, query, revealed, segment
+from .keys import import_line
 from .operation import D, Resource, operation, series
 from .records import Records, StateName, given_dict, given_list
 
@@ -103,6 +106,24 @@ class Users(Records[D, UserView]):
         """Iterate over users, oldest first, through all pages. Deleted ones only with ``state="deleted"``."""
         return self._pages(email=email, state=state, limit=page_size, cursor=cursor)
 
+    @series
+    def import_users(
+        self, lines: Iterable[ImportUser | Mapping[str, Any] | bytes], *, dry_run: bool = False
+    ) -> Stream[ImportProgress | ImportReport]:
+        """Import users that exist elsewhere: all of them, or (any refused, or a dry run) none.
+
+        ``lines`` are ``ImportUser`` values, mappings with the same fields, or JSON lines as bytes. Yields
+        ``ImportProgress`` now and then, and at the end one ``ImportReport``. Never repeated by itself: after
+        ``Unreachable``, look before importing again.
+        """
+        return Stream(
+            f"{self._path}/import",
+            ImportProgress | ImportReport,
+            (import_line(line) for line in lines),
+            lambda item: isinstance(item, ImportReport),
+            query(dry_run=dry_run),
+        )
+
     @operation
     def factors(self, id: str) -> Call[FactorsView]:
         """Return what a user can sign in with, without any secret."""
@@ -154,7 +175,7 @@ class Sessions(Resource[D]):
 
     @operation
     def get(self, id: str) -> Call[SessionView]:
-        """Return one session, also for a day after its end."""
+        """Return one session, also for 30 days after its end."""
         return Call("GET", f"/v1/sessions/{segment(id)}", SessionView, idempotent=True)
 
     @operation

@@ -19,9 +19,10 @@ LONGEST: Final = 1024
 SHORTEST_CONTEXT: Final = 4
 FEWEST_DISTINCT: Final = 5
 _ROWS: Final = (
-    *("abcdefghijklmnopqrstuvwxyz", "01234567890"),
+    *("abcdefghijklmnopqrstuvwxyz", "0123456789"),
     *("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm"),
 )
+_SEPARATORS: Final = re.compile(r"[\s_.,-]+")
 _BESIDE_LETTERS: Final = re.compile(r"[\W\d_]+")
 
 TOO_COMMON: Final = "is one of those that are tried first; choose another, such as four words with nothing in common"
@@ -52,8 +53,9 @@ def problem_of(
     if len(text) > LONGEST:
         return f"may have {LONGEST:,} characters at most"
     lower = text.lower()
-    if lower in common or len(set(lower)) < FEWEST_DISTINCT or _is_repeated(lower, common) or _is_row(lower):
-        return TOO_COMMON
+    for one in {lower, _SEPARATORS.sub("", lower)}:
+        if one in common or len(set(one)) < FEWEST_DISTINCT or _is_repeated(one, common) or _is_row(one):
+            return TOO_COMMON
     words = {word for phrase in context for word in _words(phrase)}
     if _rest_without(lower, words) < SHORTEST_WITH_ANOTHER:
         return "is hardly more than your name, your address or the name of this service"

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import StoreError
+from ..services import imports, user_imports
 from ..services.authority import Authority
 from ..verify import Verifier
 from . import client_operations, key_operations, observation, records, user_operations
@@ -106,7 +107,8 @@ def create_web(
         Route("/forward-auth/nginx", forward, methods=FORWARDED_METHODS),
         Route("/v1/whoami", credentials.whoami, methods=["GET"]),
         Route("/v1/revoke-mine", credentials.revoke_mine, methods=["POST"]),
-        Route("/v1/keys/import", ImportEndpoint(dispatcher).serve, methods=["POST"]),
+        Route("/v1/keys/import", ImportEndpoint(dispatcher, imports).serve, methods=["POST"]),
+        Route("/v1/users/import", ImportEndpoint(dispatcher, user_imports).serve, methods=["POST"]),
         *DiscoveryEndpoints(authority).routes(),
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),

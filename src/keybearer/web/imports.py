@@ -1,8 +1,9 @@
-"""``POST /v1/keys/import``: NDJSON in, progress and a report as NDJSON out while it runs."""
+"""``POST /v1/keys/import`` and ``/v1/users/import``: NDJSON in, progress and a report as NDJSON out while it runs."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from types import ModuleType
 from typing import Final
 
 import msgspec
@@ -11,7 +12,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ..core.errors import InvalidInput
-from ..services import imports
 from .dispatch import SECURITY_HEADERS, Dispatcher, request_id_of, response_of
 from .problem import HttpProblem, reply_for
 
@@ -21,18 +21,19 @@ _MEDIA_TYPES: Final = ("application/x-ndjson", "application/jsonl", "application
 
 
 class ImportEndpoint:
-    """Streams an import, one line at a time in both directions."""
+    """Streams an import, one line at a time in both directions. ``service`` checks the lines and writes them."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, service: ModuleType) -> None:
         self._dispatcher = dispatcher
+        self._service = service
 
     async def serve(self, request: Request) -> Response:
         """Check who calls and what is asked, then stream."""
         request_id = request_id_of(request)
         authority = self._dispatcher.authority
         try:
-            caller = await self._dispatcher.caller_of(request, imports.IMPORT)
-            imports.require_import(caller)
+            caller = await self._dispatcher.caller_of(request, self._service.IMPORT)
+            self._service.require_import(caller)
             media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if media_type not in _MEDIA_TYPES:
                 raise HttpProblem(415, "Send one JSON object a line as 'Content-Type: application/x-ndjson'.")
@@ -42,7 +43,7 @@ class ImportEndpoint:
 
         async def answer() -> AsyncIterator[bytes]:
             lines = _lines(request, authority.settings.max_import_body)
-            async for item in imports.run(authority, caller, lines, dry_run=dry_run):
+            async for item in self._service.run(authority, caller, lines, dry_run=dry_run):
                 yield _ENCODER.encode(item) + b"\n"
 
         headers = {**SECURITY_HEADERS, "content-type": "application/x-ndjson", "x-request-id": request_id}

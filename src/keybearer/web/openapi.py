@@ -11,6 +11,7 @@ import msgspec
 from .. import __version__
 from ..wire.keys import ImportKey, ImportProgress, ImportReport
 from ..wire.listing import Problem
+from ..wire.users import ImportUser
 from ..wire.verify import RevokedMine, RevokeMine, VerifyRequest, VerifyResponse, Whoami
 from .operation import Operation
 
@@ -84,7 +85,7 @@ def _described(operation: Operation, body: Any, response: Any) -> dict[str, Any]
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the document for these operations and for the edges."""
     fixed = [VerifyRequest, VerifyResponse, Whoami, RevokeMine, RevokedMine, Problem, ImportKey, ImportProgress]
-    types: list[Any] = [*fixed, ImportReport]
+    types: list[Any] = [*fixed, ImportReport, ImportUser]
     for operation in operations:
         types.append(operation.response)
         if operation.body is not None:
@@ -136,20 +137,23 @@ def _edges(schema_of: dict[str, Any]) -> dict[str, Any]:
             described["requestBody"] = {"required": True, "content": _ref(schema_of[_key(body)])}
         return described
 
-    line = schema_of[_key(ImportKey)]
-    told = {"oneOf": [schema_of[_key(ImportProgress)], schema_of[_key(ImportReport)]]}
-    importing = edge("keys.import", "Import keys that exist elsewhere, all or none", "Keys", ImportReport)
-    importing["description"] = "Needs the permission `keybearer:keys.import`. One object a line, both ways."
-    importing["requestBody"] = {"required": True, "content": _ref(line, "application/x-ndjson")}
-    importing["responses"]["200"]["content"] = _ref(told, "application/x-ndjson")
-    importing["parameters"] = [
-        {
-            "name": "dry_run",
-            "in": "query",
-            "description": "Only check.",
-            "schema": {"type": "string", "enum": ["true", "false"]},
-        }
-    ]
+    def imports(plural: str, permission: str, line: Any) -> dict[str, Any]:
+        what = f"Import {plural} that exist elsewhere, all or none"
+        importing = edge(f"{plural}.import", what, plural.capitalize(), ImportReport)
+        told = {"oneOf": [schema_of[_key(ImportProgress)], schema_of[_key(ImportReport)]]}
+        importing["description"] = f"Needs the permission `{permission}`. One object a line, both ways."
+        importing["requestBody"] = {"required": True, "content": _ref(schema_of[_key(line)], "application/x-ndjson")}
+        importing["responses"]["200"]["content"] = _ref(told, "application/x-ndjson")
+        importing["parameters"] = [
+            {
+                "name": "dry_run",
+                "in": "query",
+                "description": "Only check.",
+                "schema": {"type": "string", "enum": ["true", "false"]},
+            }
+        ]
+        return importing
+
     verify = edge("verify", "Decide about a credential", "Verify", VerifyResponse, VerifyRequest)
     verify["description"] = (
         "Needs the permission `keybearer:verify`. Answers 200 whatever the outcome; look at `valid`."
@@ -157,7 +161,8 @@ def _edges(schema_of: dict[str, Any]) -> dict[str, Any]:
     burn = edge("revoke_mine", "Burn the presented key", "Credential", RevokedMine, RevokeMine)
     burn["requestBody"]["required"] = False
     return {
-        "/v1/keys/import": {"post": importing},
+        "/v1/keys/import": {"post": imports("keys", "keybearer:keys.import", ImportKey)},
+        "/v1/users/import": {"post": imports("users", "keybearer:users.write", ImportUser)},
         "/v1/verify": {"post": verify},
         "/v1/whoami": {"get": edge("whoami", "See what the presented key is", "Credential", Whoami)},
         "/v1/revoke-mine": {"post": burn},

@@ -65,7 +65,8 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("line", CLIENT_COMMANDS)
 def test_commands(line: str, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "keys.ndjson").write_text("{}\n")
+    for name in ("keys.ndjson", "users.ndjson"):
+        (tmp_path / name).write_text("{}\n")
     result = run(*shlex.split(line)[1:], answers=[answer], stdin="presented\n")
     assert result.exit_code == 0, result.stderr
 

@@ -28,6 +28,27 @@ def test_a_file_and_stdin(run: Callable[..., Any], tmp_path: Path) -> None:
     assert result.recorder.request.content.decode() == LINES
 
 
+def test_users_are_imported_in_the_same_way(run: Callable[..., Any], tmp_path: Path) -> None:
+    result = run("users", "import", "-", answers=[answer(imported=1)], stdin=LINES)
+    assert (result.exit_code, result.stdout) == (0, "1 user imported.\n")
+    assert result.recorder.request.url.path == "/v1/users/import"
+    file = tmp_path / "users.csv"
+    file.write_text(
+        "email,email_verified,claims.given_name,permissions,links,password_hash\n"
+        'ada@example.com,True,Ada,a:x b:y,crm=4711 erp=1,"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"\n'
+    )
+    result = run("users", "import", str(file), answers=[answer(imported=1)])
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.recorder.request.content.splitlines()[-1]) == {
+        "email": "ada@example.com",
+        "email_verified": True,
+        "claims": {"given_name": "Ada"},
+        "permissions": ["a:x", "b:y"],
+        "links": [{"issuer": "crm", "subject": "4711"}, {"issuer": "erp", "subject": "1"}],
+        "password_hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+    }
+
+
 def test_refused_lines_are_listed_and_the_exit_code_is_1(run: Callable[..., Any]) -> None:
     refused = [
         {

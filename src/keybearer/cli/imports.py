@@ -1,4 +1,4 @@
-"""``keybearer keys import``: reads JSON lines or CSV, shows progress, and lists what was refused and why."""
+"""``keys import`` and ``users import``: read JSON lines or CSV, show progress, and list what was refused and why."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final, Protocol
 
 import msgspec
 import typer
 
+from ..client import Keybearer
 from ..wire.keys import ImportProgress, ImportReport
 from . import values
 from .output import Printer
@@ -33,22 +34,29 @@ _NUMBERS = ("secret.iterations", "credits.balance", "credits.refill.amount")
 MAX_SHOWN = 100
 
 
-def add_import(app: typer.Typer) -> None:
-    """Add the command."""
+class Importer(Protocol):
+    """An operation of the client that streams lines to the server, and yields what it says."""
 
-    @client_command(app, "import")
-    def import_keys(
+    def __call__(self, lines: Iterable[bytes], *, dry_run: bool) -> Iterator[ImportProgress | ImportReport]:
+        """Send the lines."""
+        ...
+
+
+def add_import(app: typer.Typer, word: str, importer: Callable[[Keybearer], Importer]) -> None:
+    """Add the command that imports what people call ``word``, through an operation of the client."""
+
+    @client_command(app, "import", f"Import {word}s that exist elsewhere: all, or none when any line is refused.")
+    def import_all(
         session: Session,
         file: Annotated[str, typer.Argument(metavar="FILE", help="JSON lines or .csv; - reads standard input.")],
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check every line.")] = False,
         as_csv: Annotated[bool, typer.Option("--csv", help="The file is CSV, whatever its name.")] = False,
     ) -> None:
-        """Import keys that exist elsewhere: all of them, or none when any line is refused."""
         with _opened(session, file) as stream:
             is_csv = as_csv or file.lower().endswith(".csv")
             lines = from_csv(codecs.getreader("utf-8-sig")(stream)) if is_csv else iter(stream)
             try:
-                report = _run(session, lines, dry_run)
+                report = _run(session, importer(session.client), lines, dry_run)
             except UnicodeDecodeError as error:
                 session.fail(f"the CSV is not in UTF-8 (byte {error.start + 1} of a part of it).", WRONG_USAGE)
             except (csv.Error, ValueError) as error:
@@ -56,7 +64,7 @@ def add_import(app: typer.Typer) -> None:
         if session.as_json:
             session.out.json(msgspec.json.encode(report))
         else:
-            show_report(session.out, report)
+            show_report(session.out, report, word)
         if report.refused_count or report.error:
             raise typer.Exit(FAILED)
 
@@ -70,7 +78,7 @@ def _opened(session: Session, file: str) -> contextlib.AbstractContextManager[Bi
         session.fail(f"cannot read {file}: {error.strerror}", WRONG_USAGE)
 
 
-def _run(session: Session, lines: Iterable[bytes], dry_run: bool) -> ImportReport:
+def _run(session: Session, send: Importer, lines: Iterable[bytes], dry_run: bool) -> ImportReport:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     report: ImportReport | None = None
@@ -83,7 +91,7 @@ def _run(session: Session, lines: Iterable[bytes], dry_run: bool) -> ImportRepor
                 bar.advance(task)
                 yield line
 
-        for item in session.client.keys.import_keys(sent(), dry_run=dry_run):
+        for item in send(sent(), dry_run=dry_run):
             if isinstance(item, ImportProgress):
                 bar.update(task, description=item.phase, completed=item.done, total=item.total or None)
             else:
@@ -93,7 +101,7 @@ def _run(session: Session, lines: Iterable[bytes], dry_run: bool) -> ImportRepor
     return report
 
 
-def show_report(out: Printer, report: ImportReport) -> None:
+def show_report(out: Printer, report: ImportReport, word: str) -> None:
     """Print the end of an import: what was refused and why, then what was done."""
     found = [
         (refused.line, problem.get("field", ""), problem.get("message", ""))
@@ -107,7 +115,7 @@ def show_report(out: Printer, report: ImportReport) -> None:
     if report.error:
         out.note(f"keybearer: {report.error}", "red")
     if not report.lines and not report.error:
-        out.line("There is no key in this file.")
+        out.line(f"There is no {word} in this file.")
     elif report.refused_count:
         lines = "1 line" if report.lines == 1 else f"{report.lines} lines"
         out.line(f"{report.refused_count} of {lines} refused; nothing was imported.")
@@ -115,7 +123,7 @@ def show_report(out: Printer, report: ImportReport) -> None:
         right = "1 line is" if report.lines == 1 else f"{report.lines} lines are"
         out.line(f"{right} right; nothing was imported (dry run).")
     else:
-        out.line(f"{report.imported} {'key' if report.imported == 1 else 'keys'} imported.")
+        out.line(f"{report.imported} {word}{'' if report.imported == 1 else 's'} imported.")
 
 
 def from_csv(text: Iterable[str]) -> Iterator[bytes]:
@@ -182,6 +190,8 @@ def _cell(name: str, value: str) -> object:
 _AS_ON_THE_COMMAND_LINE: Final[dict[str, Callable[[str], object]]] = {
     "limits": lambda cell: [msgspec.to_builtins(values.rate_limit(text)) for text in cell.split()],
     "quotas": lambda cell: [msgspec.to_builtins(values.quota(text)) for text in cell.split()],
+    "links": lambda cell: [msgspec.to_builtins(values.link(text)) for text in cell.split()],
+    "email_verified": values.truth,
     "credits": lambda cell: msgspec.to_builtins(values.prepaid(cell)),
     "expires_in": values.duration,
     "restrictions.android_apps": lambda cell: [msgspec.to_builtins(values.android_app(text)) for text in cell.split()],
