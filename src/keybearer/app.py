@@ -105,6 +105,7 @@ async def _check_peppers(store: Store, keyring: FileKeyring) -> None:
 
 def _authority(base: Foundation, records: CachedRecords) -> Authority:
     from .clock import SystemClock
+    from .fetch import GuardedFetcher
     from .services.authority import Authority
     from .services.bootstrap import OWN_API_ID, OWN_PROJECT_ID
     from .services.outbox import Outbox, delivery_for, sender_of
@@ -120,6 +121,7 @@ def _authority(base: Foundation, records: CachedRecords) -> Authority:
         own_api_id=OWN_API_ID,
         passwords=Passwords(base.settings.password_threads),
         outbox=Outbox(delivery_for(base.settings), sender_of(base.settings)),
+        fetcher=GuardedFetcher(base.settings.fetchable),
     )
 
 

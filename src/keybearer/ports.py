@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from .core.artefacts import Artefact, ArtefactKind
 from .core.audit_chain import AuditDraft, AuditEntry
@@ -164,6 +164,10 @@ class KeyUse:
     key_id: str
     version: int
     last_used_at: Instant
+
+
+ISSUED: Final = "ISSUED"
+"""The ``code`` of usage that counts tokens issued to a client, which is no code of verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -597,6 +601,27 @@ class ImmediateLimiter(Limiter, Protocol):
         ...
 
 
+# The world outside
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What another server answered: never a redirect, and never more bytes than were allowed."""
+
+    status: int
+    media_type: str
+    body: bytes
+    max_age: int | None = None
+
+
+class Fetcher(Protocol):
+    """The only way out: one guarded client for what URLs of others point at (SECURITY-BAR 27)."""
+
+    async def get(self, url: str, *, accept: str = "application/json", limit: int = 65_536) -> Fetched:
+        """Return what an ``https`` URL answers, within seconds and at most ``limit`` bytes; raises ``Unreachable``."""
+        ...
+
+
 # Observation
 
 
@@ -609,6 +634,10 @@ class Observer(Protocol):
 
     def verified_again(self, standing: Standing, now: Instant) -> None:
         """A credential was accepted because what was found out about it still stands, and so was its ``asker``."""
+        ...
+
+    def issued(self, project_id: str, client_id: str, api_id: str, now: Instant) -> None:
+        """A token was issued to a client."""
         ...
 
     def outdated(self, record: KeyRecord, version: SecretVersion, digest: bytes) -> None:

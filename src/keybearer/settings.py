@@ -81,6 +81,19 @@ class Settings:
     """How many clients strangers may register a day; one address may register a tenth of them."""
     registered_clients_need_pkce: bool = True
     """Whether clients that registered themselves and keep a secret need PKCE too; others always do."""
+    token_requests_per_minute: int = 0
+    """Token requests that one OAuth client may make a minute, over all processes of a machine; 0 means no limit."""
+    refresh_grace: float = 20.0
+    """How long the refresh token before the newest is answered with the same successor, for answers that got lost."""
+    dpop_nonces: bool = False
+    """Whether every DPoP proof at the token endpoint must carry a nonce of this authority (RFC 9449 §8)."""
+    client_certificate_header: str = ""
+    """The header in which trusted proxies hand over a TLS client's certificate (RFC 9440, or PEM with percent
+    escapes as nginx writes it); empty: none is believed."""
+    client_ca: str = ""
+    """A PEM file of the certificate authorities that vouch for clients with ``tls_client_auth``; empty: nobody does."""
+    fetch_networks: tuple[str, ...] = ()
+    """Networks that are not public and may still be asked for the ``jwks_uri`` of a client or provider."""
     log_format: str = "auto"
     """``json``, ``text``, or ``auto`` (text on a terminal)."""
     log_level: str = "info"
@@ -92,6 +105,11 @@ class Settings:
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The trusted proxies as networks."""
         return tuple(ip_network(text) for text in self.trusted_proxies)
+
+    @property
+    def fetchable(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks that may be asked although they are not public."""
+        return tuple(ip_network(text) for text in self.fetch_networks)
 
     @property
     def database_url(self) -> str:
@@ -161,6 +179,8 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "session_idle_in": (60, 365 * 86_400),
     "password_threads": (1, 64),
     "client_registrations_per_day": (0, 1_000_000),
+    "token_requests_per_minute": (0, 100_000_000),
+    "refresh_grace": (10, 30),
 }
 """The least and the most that a setting may be."""
 
@@ -175,6 +195,10 @@ def _check(settings: Settings) -> None:
     except ValueError as error:
         # The text may hold a password, and so may what the parser says about it.
         raise ConfigurationError("--database is not a URL; write postgresql://user@host/name.") from error
+    try:
+        _ = settings.fetchable
+    except ValueError as error:
+        raise ConfigurationError(f"KEYBEARER_FETCH_NETWORKS: {error}; use networks such as 10.0.0.0/8.") from error
     scheme = settings.database_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql", "postgres"):
         raise ConfigurationError(f"--database must begin with sqlite:/// or postgresql://, not {scheme!r}.")

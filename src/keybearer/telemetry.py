@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from . import __version__
+from .ports import ISSUED
 
 REDACTED: Final = "[redacted]"
 _CREDENTIAL: Final = re.compile(
@@ -115,6 +116,9 @@ class Metrics:
         self.requests = Counter(
             "keybearer_http_requests", "HTTP answers of the application.", ["route", "status"], registry=self.registry
         )
+        self.tokens_issued = Counter(
+            "keybearer_tokens_issued", "Answers of the token endpoint with a token.", registry=self.registry
+        )
         self.usage_dropped = Counter(
             "keybearer_usage_dropped", "Usage counts that found no room.", registry=self.registry
         )
@@ -126,7 +130,10 @@ class Metrics:
     def count_verifications(self, by_code: Mapping[str, int]) -> None:
         """Add a flush of the usage recorder."""
         for code, count in by_code.items():
-            self.verifications.labels(code=code).inc(count)
+            if code == ISSUED:
+                self.tokens_issued.inc(count)
+            else:
+                self.verifications.labels(code=code).inc(count)
 
     def count_request(self, route: str, status: int) -> None:
         """Count one answer of the application."""

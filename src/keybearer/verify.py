@@ -63,6 +63,11 @@ class Verifier:
         self._slow_checks = asyncio.Semaphore(2)
         self._slow_waiting = 0
 
+    @property
+    def engines(self) -> Engines:
+        """What this verifier works with, for those who count and throttle as it does."""
+        return self._engines
+
     def verify_now(self, text: str, requirement: Requirement) -> Verified:
         """Return who calls, without waiting. Raises ``Rejected``; ``NotReady`` before anything was taken or counted."""
         now = self._now()

@@ -115,7 +115,7 @@ async def embedded(*, clock: Any = None, make_store: Any = None, **settings: Any
             immediate=limiter,
             clock=clock,
             observer=recorder,
-            throttle=FailureThrottle(0),
+            throttle=FailureThrottle(settings.get("failures_per_minute", 0)),
             jwts=JwtReader(authority),
         )
     )

@@ -8,6 +8,7 @@
     │   ├── NotFound             no such record, or none that the caller may see
     │   ├── Conflict             the record exists already, or changed meanwhile
     │   └── Unavailable          the store cannot answer; nothing may be assumed
+    ├── Unreachable              what another server should have answered
     └── ConfigurationError       the operator must mend something before Keybearer can run
 
 Each carries what the public may see (``str(error)``); ``detail`` is for operators and logs only.
@@ -136,6 +137,10 @@ class Conflict(StoreError):
 
 class Unavailable(StoreError):
     """The store could not answer or could not promise durability; the outcome counts as unknown."""
+
+
+class Unreachable(KeybearerError):
+    """What a URL of somebody else points at could not be had, or may not be asked for."""
 
 
 class ConfigurationError(KeybearerError):

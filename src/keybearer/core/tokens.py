@@ -5,7 +5,7 @@ Both are small rows rather than records: many are made, few are ever changed, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -158,10 +158,15 @@ def _end_of_secrets(key: KeyRecord) -> Instant | None:
 
 
 def scopes_in_force(
-    token: AccessToken, client: Client, api: Api | None, user: User | None, grant: Grant | None, key: KeyRecord | None
+    granted: Iterable[str],
+    client: Client,
+    api: Api | None,
+    user: User | None,
+    grant: Grant | None,
+    key: KeyRecord | None,
 ) -> frozenset[str]:
-    """Return the scopes of a token that still hold, as everything it depends on stands now."""
-    scopes = frozenset(token.scopes) & (IDENTITY_SCOPES | frozenset(client.scopes))
+    """Return those of a token's scopes that still hold, as everything it depends on stands now."""
+    scopes = frozenset(granted) & (IDENTITY_SCOPES | frozenset(client.scopes))
     if grant is not None:
         scopes &= frozenset(grant.scopes)
     if api is not None:
@@ -209,7 +214,7 @@ def token_record(
         or (token.key_id is not None and key is None)
         or (token.api_id is not None and api is None)
     )
-    scopes = scopes_in_force(token, client, api, user, grant, key)
+    scopes = scopes_in_force(token.scopes, client, api, user, grant, key)
     owners: list[tuple[str, tuple[RateLimit, ...], tuple[Quota, ...]]] = [
         (f"client:{client.id}", client.limits, client.quotas)
     ]

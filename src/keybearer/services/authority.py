@@ -10,7 +10,7 @@ from ..core import own_api
 from ..core.audit_chain import AuditDraft
 from ..core.errors import NotFound, NotPermitted
 from ..core.instant import Instant
-from ..ports import Clock, Keyring, Records, RememberedResponse, Store, UnitOfWork
+from ..ports import Clock, Fetcher, Keyring, Records, RememberedResponse, Store, UnitOfWork
 from ..settings import Settings
 from .outbox import ConsoleDelivery, Outbox, Postage
 from .passwords import Passwords
@@ -78,6 +78,7 @@ class Authority:
     outbox: Outbox = field(default_factory=lambda: Outbox(ConsoleDelivery()))
     letters_by_address: Postage = field(default_factory=lambda: Postage(5, 720))
     letters_by_source: Postage = field(default_factory=lambda: Postage(20, 60))
+    fetcher: Fetcher | None = None
     opened_keys: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

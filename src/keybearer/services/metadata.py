@@ -36,6 +36,7 @@ GRANTS: Final = (
     GrantType.CLIENT_CREDENTIALS,
     GrantType.DEVICE_CODE,
     GrantType.TOKEN_EXCHANGE,
+    GrantType.JWT_BEARER,
 )
 
 

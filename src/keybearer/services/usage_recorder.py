@@ -20,7 +20,7 @@ from ..core.principal import Principal
 from ..core.records import KeyRecord, SecretVersion
 from ..core.requirement import Requirement
 from ..core.standing import Standing
-from ..ports import Clock, FacetRow, KeyUse, Store, UsageBatch, UsageRow
+from ..ports import ISSUED, Clock, FacetRow, KeyUse, Store, UsageBatch, UsageRow
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,10 @@ class UsageRecorder:
             self._standing.append(standing)
         standing.uses += 1
         standing.last_used = now
+
+    def issued(self, project_id: str, client_id: str, api_id: str, now: Instant) -> None:
+        """Count a token that was issued, under the client; ``ISSUED`` is no code of verify."""
+        self._bounded(self._usage, (now // MINUTE, project_id, client_id, api_id, ISSUED))
 
     def outdated(self, record: KeyRecord, version: SecretVersion, digest: bytes) -> None:
         """Remember to re-hash an accepted secret."""

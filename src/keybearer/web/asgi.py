@@ -29,6 +29,7 @@ from .dispatch import SECURITY_HEADERS, Dispatcher, request_id_of, response_of
 from .forward_auth import ForwardAuthEdge
 from .hot import REQUEST_ID, log_access
 from .imports import ImportEndpoint
+from .oauth import OAuthEndpoints
 from .openapi import document
 from .operation import Operation
 from .problem import HttpProblem, reply_for
@@ -112,6 +113,7 @@ def create_web(
         *DiscoveryEndpoints(authority).routes(),
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),
+        *OAuthEndpoints(authority, verifier, proxies).routes(),
         *_by_path(dispatcher),
     ]
     web = Starlette(exception_handlers={HTTPException: _http_problem, Exception: _unexpected})

@@ -1,0 +1,122 @@
+"""Who asks at an endpoint of OAuth: the client that proved itself, with throttled failures.
+
+Spec: RFC 6749 §2.3, SECURITY-BAR 21.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from .. import client_auth
+from ..client_auth import Means, Presented
+from ..core.clients import Client
+from ..core.errors import ConfigurationError, NotFound
+from ..core.form import Form
+from ..core.oauth_error import InvalidClient, TooManyRequests
+from ..core.records import Project, State
+from ..core.secret import Secret
+from ..ports import Throttle
+from .authority import Authority, Caller
+from .clients import SEAL_PURPOSE
+from .key_sets import KeySets
+from .sealing import open_sealed
+
+Address = IPv4Address | IPv6Address
+
+TOO_MANY: Final = "Too many failed requests from this address; wait a little."
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthRequest:
+    """One request at an endpoint of OAuth: what the client presents, and from where. ``proofs`` are DPoP headers."""
+
+    presented: Presented
+    source: Address | None = None
+    request_id: str | None = None
+    proofs: tuple[str, ...] = ()
+    bearer: Secret | None = None
+    accepts_jwt: bool = False
+
+    @property
+    def form(self) -> Form:
+        """The parameters."""
+        return self.presented.form
+
+    def caller(self, client: Client) -> Caller:
+        """Return the client as the logs name it."""
+        return Caller(
+            actor=client.id,
+            permissions=frozenset(),
+            project_id=client.project_id,
+            source=None if self.source is None else str(self.source),
+            request_id=self.request_id,
+        )
+
+
+class ClientAuthentication:
+    """Authenticates clients; one object serves a process."""
+
+    def __init__(self, authority: Authority, throttle: Throttle, key_sets: KeySets) -> None:
+        self._authority = authority
+        self._throttle = throttle
+        self._key_sets = key_sets
+        self.audiences = frozenset({authority.settings.issuer_url})
+        self._authorities = load_authorities(authority.settings.client_ca)
+
+    async def client_of(self, request: OAuthRequest) -> tuple[Client, Project]:
+        """Return the client that proved itself, and its project; raises ``InvalidClient``, ``TooManyRequests``."""
+        self.slow_down(request)
+        authority = self._authority
+        means = Means(
+            keyring=authority.keyring,
+            store=authority.store,
+            now=authority.clock.now(),
+            audiences=self.audiences,
+            keys_of=self._key_sets.of_client,
+            open_secret=self._open_secret,
+            authorities=self._authorities,
+        )
+        try:
+            client = await client_auth.authenticate(request.presented, means)
+            project = await authority.store.get(Project, client.project_id)
+            if project.state is not State.ENABLED:
+                raise NotFound("project", project.id)
+        except InvalidClient:
+            self.failed(request)
+            raise
+        except NotFound:
+            raise InvalidClient(client_auth.FAILED) from None
+        return client, project
+
+    def _open_secret(self, client: Client, sealed: bytes) -> str:
+        return open_sealed(self._authority.keyring, SEAL_PURPOSE, sealed, client.id.encode()).decode()
+
+    def slow_down(self, request: OAuthRequest) -> None:
+        """Raise ``TooManyRequests`` for an address that failed too often."""
+        if request.source is not None:
+            retry_in = self._throttle.retry_in(request.source)
+            if retry_in:
+                raise TooManyRequests(TOO_MANY, retry_in)
+
+    def failed(self, request: OAuthRequest) -> None:
+        """Count a bad credential of the request's address."""
+        if request.source is not None:
+            self._throttle.failed(request.source)
+
+
+def load_authorities(path: str) -> tuple[x509.Certificate, ...]:
+    """Return the certificate authorities whose word about TLS clients counts; nobody's without a file.
+
+    Raises ``ConfigurationError``.
+    """
+    if not path:
+        return ()
+    try:
+        return tuple(x509.load_pem_x509_certificates(Path(path).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"KEYBEARER_CLIENT_CA: {path} cannot be read as PEM certificates: {error}.") from error

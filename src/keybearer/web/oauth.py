@@ -1,0 +1,142 @@
+"""The back channel of OAuth: token, revocation, introspection and device authorization endpoints.
+
+No CORS: these are for servers and devices. Nothing is cached. Spec: RFC 6749 §5, RFC 7009, RFC 7662, RFC 8628 §3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..core.errors import Unavailable
+from ..core.oauth_error import InvalidClient, InvalidToken, OAuthError, TooManyRequests, UseDpopNonce
+from ..services import device, dpop, issue, revocation
+from ..services.authority import Authority
+from ..services.client_authentication import ClientAuthentication, OAuthRequest
+from ..services.introspection import Introspection
+from ..services.key_sets import KeySets
+from ..services.token_endpoint import PATH, TokenEndpoint
+from ..verify import Verifier
+from .client_address import TrustedProxies
+from .dispatch import request_id_of
+from .forms import INTROSPECTION_JWT, read_request
+from .problem import HttpProblem, reply_for
+
+_ENCODER: Final = msgspec.json.Encoder()
+_HEADERS: Final = {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "pragma": "no-cache",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+_BASIC: Final = 'Basic realm="Keybearer", charset="UTF-8"'
+
+Answer = Callable[[OAuthRequest, Request], Awaitable[Response]]
+
+
+class OAuthEndpoints:
+    """The ASGI endpoints."""
+
+    def __init__(self, authority: Authority, verifier: Verifier, proxies: TrustedProxies) -> None:
+        self._authority = authority
+        self._proxies = proxies
+        self._limiter = verifier.engines.limiter
+        self._tag_key = authority.keyring.derived(issue.TAG_PURPOSE)
+        key_sets = KeySets(authority)
+        self._authentication = ClientAuthentication(authority, verifier.engines.throttle, key_sets)
+        self._token_endpoint = TokenEndpoint(authority, verifier, self._authentication, key_sets)
+        self._introspection = Introspection(authority, verifier, self._authentication, self._tag_key)
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route(PATH, self._endpoint(self._token), methods=["POST"]),
+            Route("/oauth/revoke", self._endpoint(self._revoke), methods=["POST"]),
+            Route("/oauth/introspect", self._endpoint(self._introspect, takes_bearer=True), methods=["POST"]),
+            Route("/oauth/device_authorization", self._endpoint(self._device), methods=["POST"]),
+        ]
+
+    def _endpoint(self, answer: Answer, *, takes_bearer: bool = False) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            try:
+                asked = await read_request(request, self._authority, self._proxies, takes_bearer=takes_bearer)
+                return await answer(asked, request)
+            except Exception as error:
+                return _refusal(error, request_id_of(request))
+
+        return serve
+
+    async def _token(self, asked: OAuthRequest, request: Request) -> Response:
+        said = await self._token_endpoint.answer(asked)
+        headers = {}
+        if asked.proofs and self._authority.settings.dpop_nonces:
+            headers["dpop-nonce"] = dpop.new_nonce(self._authority.keyring, self._authority.clock.now())
+        return _json(said, 200, request_id_of(request), headers)
+
+    async def _revoke(self, asked: OAuthRequest, request: Request) -> Response:
+        await revocation.revoke(self._authority, self._authentication, asked, self._tag_key)
+        return Response(b"", 200, {**_HEADERS, "x-request-id": request_id_of(request)})
+
+    async def _introspect(self, asked: OAuthRequest, request: Request) -> Response:
+        said = await self._introspection.answer(asked)
+        if isinstance(said, str):
+            headers = {**_HEADERS, "content-type": INTROSPECTION_JWT, "x-request-id": request_id_of(request)}
+            return Response(said.encode(), 200, headers)
+        return _json(said, 200, request_id_of(request))
+
+    async def _device(self, asked: OAuthRequest, request: Request) -> Response:
+        client, project = await self._authentication.client_of(asked)
+        form = asked.form
+        said = await device.start(
+            self._authority,
+            self._limiter,
+            client,
+            await self._token_endpoint.apis_of(project),
+            {
+                "scope": form.get("scope"),
+                "resources": form.all("resource"),
+                "authorization_details": form.get("authorization_details"),
+            },
+            source=None if asked.source is None else str(asked.source),
+            user_agent=request.headers.get("user-agent", ""),
+        )
+        return _json(said, 200, request_id_of(request))
+
+
+def _json(said: Any, status: int, request_id: str, headers: dict[str, str] | None = None) -> Response:
+    return Response(_ENCODER.encode(said), status, {**_HEADERS, "x-request-id": request_id, **(headers or {})})
+
+
+def _refusal(error: Exception, request_id: str) -> Response:
+    """Return the answer for an error, with the code and status of its specification. Spec: RFC 6749 §5.2."""
+    headers: dict[str, str] = {}
+    if isinstance(error, OAuthError):
+        code, status, description = error.error, error.status, error.description
+        if isinstance(error, InvalidClient):
+            headers["www-authenticate"] = _BASIC
+        elif isinstance(error, InvalidToken):
+            headers["www-authenticate"] = 'Bearer error="invalid_token"'
+        elif isinstance(error, TooManyRequests):
+            headers["retry-after"] = str(max(1, -(-error.retry_after // 1_000_000)))
+        elif isinstance(error, UseDpopNonce):
+            headers["dpop-nonce"] = error.nonce
+    elif isinstance(error, HttpProblem):
+        code, status, description = "invalid_request", error.status, error.public
+    else:
+        reply_for(error, request_id)  # says it in the log
+        if isinstance(error, Unavailable):
+            code, status, description = "temporarily_unavailable", 503, "The authority cannot answer now; try again."
+            headers["retry-after"] = "1"
+        else:
+            code, status, description = (
+                "server_error",
+                500,
+                "Something went wrong; the operator finds it by its id.",
+            )
+    return _json({"error": code, "error_description": description}, status, request_id, headers)
