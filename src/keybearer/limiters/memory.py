@@ -14,6 +14,8 @@ from ..core.records import Take
 from ..ports import Taken
 
 SWEEP_EVERY: Final = 65_536
+_new: Final = tuple.__new__
+"""Makes named tuples without the function that names their fields, which would be half the price."""
 
 
 def state_of(take: Take, result: GcraResult) -> LimitState:
@@ -62,7 +64,8 @@ class MemoryLimiter:
             arrivals[bucket] = tat
             if len(arrivals) >= self._sweep_at:
                 self._sweep(now)
-            return Taken(True, (LimitState(limit.name, limit.limit, remaining, -(-reset_in // 1000), False),))
+            state = _new(LimitState, (limit.name, limit.limit, remaining, -(-reset_in // 1000), False, 0))
+            return _new(Taken, (True, (state,), 0))
         after = []
         states = []
         for limit, cost in takes:

@@ -21,7 +21,7 @@ from ..settings import Settings
 from ..verify import Verifier
 from . import decision, forward_auth
 from .carriage import query_may_carry
-from .known_requests import MAX_BYTES, KnownRequests, fingerprint_of
+from .known_requests import FORWARD_AUTH, MAX_BYTES, KnownRequests, fingerprint_of
 from .outbox import Outbox
 from .problem import reply_for
 from .reply import BOOT, Again, Edge, EdgeRequest, Reply, Suspended, WrittenHeaders, lines_of, next_number, run_now
@@ -209,7 +209,7 @@ class _HotProtocol(HttpToolsProtocol):
                 self._refuse(431, b"The trailers are too large.")
             return
         known = self.routes.known
-        asked, uri = known.without_uri(data)
+        asked, uri = known.without_uri(data) if data.startswith(FORWARD_AUTH) else (data, b"")
         fingerprint = fingerprint_of(self._sender, asked)
         again = known.recall(fingerprint)
         if again is not None and not (uri and query_may_carry(uri)) and self._answer_again(again, data):

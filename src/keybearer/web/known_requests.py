@@ -17,7 +17,7 @@ from .reply import Again
 MAX_KNOWN: Final = 8192
 MAX_SEEN: Final = 8192
 MAX_BYTES: Final = 4096
-_FORWARD_AUTH: Final = b"GET /forward-auth"
+FORWARD_AUTH: Final = b"GET /forward-auth"
 _URI_FIELDS: Final = tuple(
     b"\r\n%s: " % name
     for name in (b"X-Forwarded-Uri", b"X-Original-URI", b"X-Original-Uri", b"x-forwarded-uri", b"x-original-uri")
@@ -43,13 +43,12 @@ class KnownRequests:
         return len(self._known)
 
     def without_uri(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return a forward-auth request without the URL that the proxy was asked for, and that URL.
+        """Return the request of a proxy without the URL that the proxy was asked for, and that URL.
 
-        A URL that differs in each request would make each another request, while most keys are good for every URL. Cut
-        out is the value of one header field, and only where nothing but itself depends on how that is written.
+        It must begin with ``FORWARD_AUTH``. A URL that differs in each request would make each another request, while
+        most keys are good for every URL. Cut out is the value of one header field, and only where nothing but itself
+        depends on how that is written.
         """
-        if not data.startswith(_FORWARD_AUTH):
-            return data, b""
         field = self._uri_field
         at = data.find(field)
         if at < 0:
@@ -61,7 +60,9 @@ class KnownRequests:
         start = at + len(field)
         end = data.find(b"\r\n", start)
         uri = data[start:end]
-        return (data, b"") if _PLAIN.fullmatch(uri) is None else (data[:start] + data[end:], uri)
+        if end < 0 or _PLAIN.fullmatch(uri) is None:
+            return data, b""
+        return data[:start] + data[end:], uri
 
     def was_seen(self, fingerprint: bytes) -> bool:
         """Tell whether these bytes came before, and note that they came now."""
