@@ -35,7 +35,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
             "empty 204, plain ASGI": Question("GET", "/"),
             "POST /v1/verify, one limit": verify_question(stocked),
             "GET /forward-auth, one limit": forward_auth_question(stocked),
-            "POST /v1/verify, 1,000 keys at random": random_question(stocked),
+            "POST /v1/verify, 1,000 keys at random": any_of(stocked, stocked.credentials, stocked.count),
             "GET /forward-auth, another URL each time": forward_auth_question(stocked, f"/orders/{SERIAL}"),
         }
         kinds = ("hot", "hot", "edge", "asgi")
@@ -81,10 +81,9 @@ def verify_question(stocked: Stock, credential: str | None = None) -> Question:
     )
 
 
-def random_question(stocked: Stock) -> Question:
-    """Return a verify of any of the keys."""
-    asked = verify_question(stocked, "%s")
-    return replace(asked, lines=(stocked.credentials, stocked.count, stocked.width))
+def any_of(stocked: Stock, lines: Path, count: int) -> Question:
+    """Return a verify of any of the keys in a file."""
+    return replace(verify_question(stocked, "%s"), lines=(lines, count, stocked.width))
 
 
 def forward_auth_question(stocked: Stock, uri: str = "/orders/17?page=2") -> Question:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from . import authority
 from .figures import Figure, Goal, Spread, ratios
-from .http import check, verify_question
+from .http import any_of, check
 from .load import Question, per_core_second
 from .stock import Stock, stock
 
@@ -33,7 +32,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
         subjects = {
             f"verify, {FEW:,} keys stored": (few, _hot(small)),
             f"verify, {many:,} stored, {FEW:,} of them in use": (full, _hot(large)),
-            f"verify, {many:,} stored, all in use at random": (full, _any_of(large, large.credentials, many)),
+            f"verify, {many:,} stored, all in use at random": (full, any_of(large, large.credentials, many)),
         }
         rates: dict[str, list[float]] = {name: [] for name in subjects}
         for server, question in subjects.values():
@@ -60,8 +59,4 @@ def measure(*, quick: bool) -> Sequence[Figure]:
 def _hot(stocked: Stock) -> Question:
     chosen = stocked.data / "chosen.txt"
     chosen.write_text("".join(text + "\n" for text in stocked.first(FEW)))
-    return _any_of(stocked, chosen, FEW)
-
-
-def _any_of(stocked: Stock, lines: Path, count: int) -> Question:
-    return replace(verify_question(stocked, "%s"), lines=(lines, count, stocked.width))
+    return any_of(stocked, chosen, FEW)
