@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from . import hostile, http, inprocess, revocation, scale, slow, start, timing, writes
+from . import hostile, http, inprocess, revocation, scale, slow, start, sweep, timing, writes
 from .figures import Figure
 from .report import as_json, as_table
 
@@ -26,6 +26,7 @@ BENCHMARKS: tuple[tuple[str, Benchmark], ...] = (
     ("scale", scale.measure),
     ("inprocess", inprocess.measure),
     ("writes", writes.measure),
+    ("sweep", sweep.measure),
     ("start", start.measure),
     ("revocation", revocation.measure),
     ("timing", timing.measure),

@@ -452,7 +452,7 @@ class Store(Protocol):
         ...
 
     async def sweep(self, now: Instant, batch: int = 1000, tables: Collection[str] | None = None) -> Swept:
-        """Remove what has expired, at most ``batch`` rows per table (of access tokens a few times as many).
+        """Remove what has expired, at most ``batch`` rows per table.
 
         Remembered responses and charges go after a day, events after a week, quota counters of past windows, usage
         minutes after 30 days (rolled into hours first); access tokens and artefacts an hour after their end,

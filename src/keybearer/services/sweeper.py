@@ -16,7 +16,7 @@ from ..core.instant import SECOND, Instant
 from ..core.lifecycle import VersionState, version_state
 from ..core.records import ApiKey, SecretVersion, State
 from ..formats import foreign
-from ..ports import KeyUse, UnitOfWork
+from ..ports import Clock, KeyUse, Store, UnitOfWork
 from .authority import SYSTEM, Authority, Deed
 from .rotation import rehashed, retired_early
 from .usage_recorder import Outdated
@@ -24,6 +24,10 @@ from .usage_recorder import Outdated
 log = logging.getLogger(__name__)
 
 MAX_RETIRING: Final = 1000
+FIRST_BATCH: Final = 1000
+"""How many rows of a table are removed at once until it is known how long that takes."""
+BATCH_NS: Final = 20_000_000
+"""How long one batch may take; a slower one is followed by a smaller one, and one far faster by a larger one."""
 
 
 class Sweeper:
@@ -59,9 +63,23 @@ class Sweeper:
 async def sweep_once(authority: Authority) -> None:
     """Retire what is quiet, then let the store remove what has expired or was deleted long ago, batch by batch."""
     await retire_quiet(authority)
-    more: frozenset[str] | None = None
-    while more is None or more:
-        more = (await authority.store.sweep(authority.clock.now(), tables=more)).more
+    await sweep_store(authority.store, authority.clock)
+
+
+async def sweep_store(store: Store, clock: Clock) -> None:
+    """Let the store remove all that has expired, in batches that take about as long as others may be kept waiting.
+
+    Between two batches, whoever waits to write has a turn.
+    """
+    more, batch = (await store.sweep(clock.now(), FIRST_BATCH)).more, FIRST_BATCH
+    while more:
+        began = clock.monotonic_ns()
+        more = (await store.sweep(clock.now(), batch, more)).more
+        took = (clock.monotonic_ns() - began) / len(more or "1")
+        if took > BATCH_NS:
+            batch = max(FIRST_BATCH // 4, batch // 2)
+        elif took < BATCH_NS // 4:
+            batch = min(FIRST_BATCH * 8, batch * 2)
 
 
 async def retire_quiet(authority: Authority) -> int:

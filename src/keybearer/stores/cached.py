@@ -160,11 +160,11 @@ class CachedRecords:
         record = self._cached_token(token_id, claimed)
         if record is not None:
             return record
-        if self._is_known_missing(token_id):
+        if claimed is None and self._is_known_missing(token_id):
             return None
         if self._immediate is None:
             raise NotReady
-        return self._keep_token(token_id, self._immediate.find_token_now(token_id, claimed))
+        return self._keep_token(token_id, claimed, self._immediate.find_token_now(token_id, claimed))
 
     async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
         """Like ``find``, for access tokens."""
@@ -173,7 +173,7 @@ class CachedRecords:
         except NotReady:
             await self.refresh()
             return self._cached_token(token_id, claimed) or self._keep_token(
-                token_id, await self._store.find_token(token_id, claimed)
+                token_id, claimed, await self._store.find_token(token_id, claimed)
             )
 
     @property
@@ -347,9 +347,11 @@ class CachedRecords:
             return None
         return record
 
-    def _keep_token(self, token_id: str, record: TokenRecord | None) -> TokenRecord | None:
+    def _keep_token(self, token_id: str, claimed: AccessToken | None, record: TokenRecord | None) -> TokenRecord | None:
         if record is None:
-            self._note_missing(token_id)
+            # Not for a JWT: whoever knows its id could bring that as an opaque token, and have the JWT refused.
+            if claimed is None:
+                self._note_missing(token_id)
         elif self._may_keep(record):
             self._tokens.put(token_id, record)
         return record

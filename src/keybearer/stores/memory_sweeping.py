@@ -17,7 +17,6 @@ from ..ports import Swept
 from .memory_tables import MemoryTables
 from .recordkeeping import owners
 from .sweeping import (
-    AT_ONCE,
     KEEP_ARTEFACTS_IN,
     KEEP_COUNTERS_IN,
     KEEP_ENDED_IN,
@@ -46,10 +45,9 @@ class _Sweep:
         """Return what to remove now of all that has expired, and note how many that is."""
         if self._names is not None and name not in self._names:
             return []
-        size = self._batch * AT_ONCE.get(name, 1)
-        found = list(expired)[:size]
+        found = list(expired)[: self._batch]
         self.removed[name] = self.removed.get(name, 0) + len(found)
-        if len(found) == size:
+        if len(found) == self._batch:
             self.more.add(name)
         return found
 

@@ -33,7 +33,7 @@ from ..ports import (
 )
 from . import journal, ledger, recordkeeping, tokens, usage
 from .session import Now, Session, machine_now
-from .sweeping import AT_ONCE, STEPS
+from .sweeping import STEPS
 from .work import SqlWork
 
 T = TypeVar("T")
@@ -176,11 +176,10 @@ class SqlStore(ABC):
         more: set[str] = set()
         for table, step in STEPS:
             if tables is None or table in tables:
-                size = batch * AT_ONCE.get(table, 1)
-                # The defaults bind this step: the loop moves on while a transaction may be tried again.
-                count = await self._write(lambda session, step=step, size=size: step(session, now, size))  # type: ignore[misc]
+                # The default binds this step: the loop moves on while a transaction may be tried again.
+                count = await self._write(lambda session, step=step: step(session, now, batch))  # type: ignore[misc]
                 removed[table] += count
-                if count >= size:
+                if count >= batch:
                     more.add(table)
         return Swept(dict(+removed), frozenset(more))
 

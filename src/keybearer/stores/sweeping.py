@@ -41,9 +41,6 @@ KEEP_FAMILIES_IN: Final = DAY
 KEEP_ENDED_IN: Final = 30 * DAY
 """How long one can still look at a session or a grant that has ended."""
 
-AT_ONCE: Final[Mapping[str, int]] = {"access_tokens": 5}
-"""How many batches go at once where rows are small and lie together."""
-
 Step = Callable[[Session, Instant, int], Awaitable[int]]
 
 _MINUTE_COLUMNS: Final = "minute, project_id, key_id, api_id, code"

@@ -63,7 +63,7 @@ FIND_CLAIMED: Final = _JOINED.format(
 """The same join where a JWT's verified claims stand in for the row."""
 
 _COLUMNS: Final = ", ".join(FAMILY_COLUMNS)
-_ADD_TOKEN: Final = (
+ADD_TOKEN: Final = (
     f"INSERT INTO access_tokens ({', '.join(TOKEN_COLUMNS)}, body) VALUES ({marks(_WIDTH)}) "  # noqa: S608
     "ON CONFLICT DO NOTHING"
 )
@@ -140,7 +140,7 @@ async def find_token(session: Session, token_id: str, claimed: AccessToken | Non
 
 async def add_token(session: Session, token: AccessToken) -> None:
     """Store an access token."""
-    if not await session.insert(_ADD_TOKEN, token_values(token)):
+    if not await session.insert(ADD_TOKEN, token_values(token)):
         raise Conflict("There already is such a token.")
 
 

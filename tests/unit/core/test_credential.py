@@ -105,3 +105,23 @@ def test_a_secret_cannot_be_seen() -> None:
     assert secret == Secret("hush-hush")
     assert secret != Secret("other")
     assert secret != "hush-hush"
+
+
+@given(st.integers(0, 62**7 * 1000 - 1), st.integers(0, 62**7 * 1000 - 1))
+def test_ids_that_expire_later_sort_later(first: int, second: int) -> None:
+    ids = [credential.new_expiring_id(Instant(at)) for at in (first, second)]
+    assert all(len(one) == credential.ID_LENGTH and set(one) <= set(base62.ALPHABET) for one in ids)
+    if first // 1000 < second // 1000:
+        assert ids[0] < credential.first_id_at(Instant(second)) <= ids[1]
+    assert [credential.expiry_of(one) for one in ids] == [first // 1000 * 1000, second // 1000 * 1000]
+
+
+@pytest.mark.parametrize("junk", ["", "short", "A" * 15, "A" * 17, "-" * 16, "é" * 16])
+def test_what_is_no_id_has_no_expiry(junk: str) -> None:
+    with pytest.raises(ValueError, match="not"):
+        credential.expiry_of(junk)
+
+
+@given(st.integers(0, 62**7 - 1))
+def test_base62_numbers_come_back(number: int) -> None:
+    assert base62.decode(base62.encode(number, 7)) == number
