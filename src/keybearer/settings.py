@@ -208,7 +208,7 @@ def _check(settings: Settings) -> None:
             raise ConfigurationError("--issuer must be an http(s) URL without query and fragment.")
     for name, (low, high) in BOUNDS.items():
         if not low <= getattr(settings, name) <= high:
-            raise ConfigurationError(f"{name} (KEYBEARER_{name.upper()}) must lie between {low} and {high}.")
+            raise ConfigurationError(f"{name} must lie between {low} and {high} (KEYBEARER_{name.upper()}).")
     _check_people(settings)
     if settings.client_registration not in ("off", "token", "open"):
         raise ConfigurationError("client_registration must be off, token or open.")

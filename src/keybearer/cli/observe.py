@@ -100,7 +100,8 @@ def show_usage(session: Session, report: UsageReport) -> None:
         rows.append([*row, f"{view.count}", bar(view.count, most, BAR_WIDTH if roomy else BAR_WIDTH // 4)])
     if rows:
         session.out.table([*columns, "count", ""], rows, flexible=("project", "key", "api", "source", "tag"))
-    session.out.note(f"{report.total} in all since {report.start:%Y-%m-%d %H:%M} UTC.{_uncounted(report)}")
+    which = "in these groups" if report.truncated else "in all"
+    session.out.note(f"{report.total} {which} since {report.start:%Y-%m-%d %H:%M} UTC.{_uncounted(report)}")
     if report.truncated:
         session.out.note("There are more groups than these: --max N.")
 

@@ -31,7 +31,8 @@ class UsageView(Response, omit_defaults=True):
 
 
 class UsageReport(Response):
-    """Usage from ``start`` to ``end``; ``truncated`` when there were more groups than asked for."""
+    """Usage from ``start`` to ``end``; ``truncated`` when there were more groups than asked for. ``total`` sums up the
+    groups that are there."""
 
     start: datetime
     end: datetime

@@ -237,6 +237,11 @@ def test_usage_by_what_not_every_request_has_says_so(run: Callable[..., Any], fa
     assert "are not among them" not in run("usage", answers=[answers.USAGE]).stderr
 
 
+def test_a_total_of_some_groups_is_not_that_of_all(run: Callable[..., Any]) -> None:
+    assert "30 in all since" in run("usage", answers=[answers.USAGE]).stderr
+    assert "30 in these groups since" in run("usage", answers=[{**answers.USAGE, "truncated": True}]).stderr
+
+
 def test_verify_of_a_refused_credential_exits_with_1(run: Callable[..., Any]) -> None:
     no = {"valid": False, "code": "INSUFFICIENT_PERMISSIONS", "missing": ["a:write"]}
     result = run("verify", answers=[no], stdin="presented\n")

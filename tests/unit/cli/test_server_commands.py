@@ -154,7 +154,7 @@ def test_serve_loads_no_client_and_no_tables() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": SOURCE}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "keybearer: workers (KEYBEARER_WORKERS) must lie between 1 and 64.\n"
+    assert done.stderr == "keybearer: workers must lie between 1 and 64 (KEYBEARER_WORKERS).\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
