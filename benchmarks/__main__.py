@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from . import hostile, http, inprocess, revocation, scale, slow, start, sweep, timing, writes
+from . import hostile, http, inprocess, revocation, scale, slow, start, sweep, timing, tokens, writes
 from .figures import Figure
 from .report import as_json, as_table
 
@@ -29,6 +29,7 @@ BENCHMARKS: tuple[tuple[str, Benchmark], ...] = (
     ("sweep", sweep.measure),
     ("start", start.measure),
     ("revocation", revocation.measure),
+    ("tokens", tokens.measure),
     ("timing", timing.measure),
     ("hostile", hostile.measure),
     ("slow", slow.measure),

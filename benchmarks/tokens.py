@@ -1,0 +1,165 @@
+"""Access tokens over HTTP on SQLite: issued durably by the client credentials grant, introspected, and verified.
+
+Issuing is by the clock on the wall, since it waits for the disk; introspection and verify are per second of the
+server's processor time, against the same empty 204 as in ``http``.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from keybearer import app
+from keybearer.settings import Settings
+
+from . import authority
+from .authority import Running
+from .figures import Figure, Goal, Spread, ratios
+from .load import Question, per_core_second, per_second
+
+CONNECTIONS = 64
+SCOPE = "orders:read"
+OPAQUE = Goal("≥ 3,000 /s", at_least=3_000)
+JWT = Goal("≥ 6,000 /s", at_least=6_000)
+INTROSPECTION = Goal("≥ 60 % of the empty 204", at_least=0.60, of_ratio=True)
+_FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A confidential client, and the API that it asks tokens for."""
+
+    client_id: str
+    secret: str
+    resource: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What proves the client."""
+        pair = base64.b64encode(f"{self.client_id}:{self.secret}".encode()).decode()
+        return {**_FORM, "authorization": f"Basic {pair}"}
+
+    def token_question(self) -> Question:
+        """Return a request for an access token."""
+        form = {"grant_type": "client_credentials", "scope": SCOPE, "resource": self.resource}
+        return Question("POST", "/oauth/token", self.headers, urlencode(form))
+
+    def introspection_question(self, token: str) -> Question:
+        """Return a question about a token of this client."""
+        return Question("POST", "/oauth/introspect", self.headers, urlencode({"token": token}))
+
+
+def measure(*, quick: bool) -> Sequence[Figure]:
+    """Ask in short alternating rounds."""
+    rounds, seconds = (2, 1.0) if quick else (7, 2.0)
+    with tempfile.TemporaryDirectory(prefix="keybearer-bench-") as folder, ExitStack() as stack:
+        scratch = Path(folder)
+        root_key = str(app.init(Settings(data=scratch / "data"), "benchmark@example.com", None)["root_key"])
+        empty = [sys.executable, "-m", "benchmarks.empty_answer", "hot"]
+        nothing = stack.enter_context(authority.running(empty, scratch / "empty.log"))
+        server = stack.enter_context(authority.running(authority.serve(scratch / "data"), scratch / "serve.log"))
+        opaque, jwt = (_client(server, root_key, kind) for kind in ("opaque", "jwt"))
+        token = _asked(server, opaque.token_question())["access_token"]
+        seen = _asked(server, opaque.introspection_question(token))
+        if not seen["active"]:
+            raise RuntimeError(f"the token is not active: {seen}")
+        verify = Question(
+            "POST",
+            "/v1/verify",
+            {"authorization": f"Bearer {root_key}", "content-type": "application/json"},
+            json.dumps({"credential": token}),
+        )
+        if not _asked(server, verify)["valid"]:
+            raise RuntimeError("the token does not verify")
+        issued: dict[str, list[float]] = {"opaque": [], "jwt": []}
+        asked: dict[str, list[float]] = {"empty 204, hot protocol": [], "introspection": [], "verify": []}
+        for _ in range(rounds):
+            for name, client in (("opaque", opaque), ("jwt", jwt)):
+                question = client.token_question()
+                issued[name].append(per_second(server.url, question, seconds, scratch, connections=CONNECTIONS))
+            for name, running, question in (
+                ("empty 204, hot protocol", nothing, Question("GET", "/")),
+                ("introspection", server, opaque.introspection_question(token)),
+                ("verify", server, verify),
+            ):
+                asked[name].append(per_core_second(running, question, seconds, scratch))
+    baseline = "empty 204, hot protocol"
+    unit = "/s of processor time"
+    return [
+        Figure(
+            f"client credentials, opaque, {CONNECTIONS} connections", "/s", Spread.of(issued["opaque"]), goal=OPAQUE
+        ),
+        Figure(f"client credentials, JWT, {CONNECTIONS} connections", "/s", Spread.of(issued["jwt"]), goal=JWT),
+        Figure(baseline, unit, Spread.of(asked[baseline])),
+        Figure(
+            "POST /oauth/introspect, cached token",
+            unit,
+            Spread.of(asked["introspection"]),
+            baseline,
+            ratios(asked["introspection"], asked[baseline]),
+            INTROSPECTION,
+        ),
+        Figure(
+            "POST /v1/verify, cached token",
+            unit,
+            Spread.of(asked["verify"]),
+            baseline,
+            ratios(asked["verify"], asked[baseline]),
+        ),
+    ]
+
+
+def _client(server: Running, root_key: str, token_format: str) -> Client:
+    """Make an API whose tokens are written like this, and a client that may ask for them."""
+    resource = f"https://{token_format}.orders.example"
+    api = _made(
+        server,
+        root_key,
+        "apis",
+        {
+            "identifier": resource,
+            "name": "Orders",
+            "token_format": token_format,
+            "permissions": [{"name": SCOPE}],
+        },
+    )
+    project = _made(server, root_key, "projects", {"name": "Shop", "enabled_apis": [api["id"]]})
+    made = _made(
+        server,
+        root_key,
+        "clients",
+        {
+            "project_id": project["id"],
+            "name": "Shop",
+            "grant_types": ["client_credentials"],
+            "scopes": [SCOPE],
+        },
+    )
+    return Client(made["client"]["id"], made["client_secret"], resource)
+
+
+def _made(server: Running, root_key: str, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {root_key}", "content-type": "application/json"}
+    return _asked(server, Question("POST", f"/v1/{plural}", headers, json.dumps(body)))
+
+
+def _asked(server: Running, question: Question) -> dict[str, Any]:
+    """Ask once; raises ``RuntimeError`` unless the answer is 2xx."""
+    connection = HTTPConnection(server.host, server.port, timeout=10)
+    connection.request(question.method, question.path, question.body, dict(question.headers))
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    if answer.status // 100 != 2:
+        raise RuntimeError(f"{question.path}: {answer.status} {body}")
+    found: dict[str, Any] = json.loads(body)
+    return found
