@@ -77,6 +77,8 @@ class Settings:
     """The address that mail comes from; empty means ``keybearer@`` and the issuer's host."""
     client_registration: str = "off"
     """Who may register OAuth clients at ``/oauth/register``: ``off``, ``token`` (keys that may) or ``open`` (all)."""
+    client_metadata_documents: bool = False
+    """Whether a client may be the https URL of its own description, a Client ID Metadata Document."""
     client_registrations_per_day: int = 1000
     """How many clients strangers may register a day; one address may register a tenth of them."""
     registered_clients_need_pkce: bool = True

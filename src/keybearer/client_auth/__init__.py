@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..core.clients import Client
+from ..core.clients import Client, record_id
 from ..core.errors import NotFound
 from ..core.oauth_error import InvalidClient, InvalidRequest
 from ..core.records import State
@@ -37,7 +37,7 @@ async def authenticate(presented: Presented, means: Means) -> Client:
     client: Client | None = None
     if len(client_id) <= _MAX_ID:
         try:
-            client = await means.store.get(Client, client_id)
+            client = await means.store.get(Client, record_id(client_id))
         except NotFound:
             client = None
     if client is None:

@@ -34,7 +34,7 @@ class PrivateKeyJwt:
                 break
         return (
             claims is not None
-            and claims.get("iss") == claims.get("sub") == client.id
+            and claims.get("iss") == claims.get("sub") == client.client_id
             and is_for(claims, means.audiences)
             and is_timely(claims, means.now)
             and await is_first_use(means.store, client.id, claims, means.now)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final
 
+from . import base62
+from .credential import ID_LENGTH
 from .instant import HOUR, MINUTE, Instant
 from .records import Quota, RateLimit, Record
 
@@ -55,6 +58,19 @@ class ClientOrigin(StrEnum):
     MANAGED = "managed"
     REGISTERED = "registered"
     METADATA_DOCUMENT = "metadata_document"
+
+
+def is_document_id(client_id: str) -> bool:
+    """Tell whether a ``client_id`` is the URL of a Client ID Metadata Document."""
+    return client_id.startswith("https://")
+
+
+def record_id(client_id: str) -> str:
+    """Return the id under which the client of this ``client_id`` is stored; that of a URL is made of its SHA-256."""
+    if not is_document_id(client_id):
+        return client_id
+    number = int.from_bytes(sha256(client_id.encode(errors="surrogatepass")).digest(), "big")
+    return CLIENT_ID + base62.encode(number % 62**ID_LENGTH, ID_LENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +141,16 @@ class Client(Record):
     contacts: tuple[str, ...] = ()
     origin: ClientOrigin = ClientOrigin.MANAGED
     revoked_at: Instant | None = None
+    document_uri: str = ""
+    document_expires_at: Instant | None = None
     registration_digest: bytes = b""
     registration_pepper_id: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def client_id(self) -> str:
+        """The ``client_id`` that the client and its tokens know: the URL of its document, else the record's id."""
+        return self.document_uri or self.id
 
     @property
     def is_public(self) -> bool:

@@ -260,7 +260,12 @@ async def _good_id_token(
     """Return the user of an ID token that was issued to this client and is not over, and the session it came from."""
     claims = await desk.own_id_token(text)
     expires_at = None if claims is None else instant_of(claims.get("exp"))
-    if claims is None or expires_at is None or request.now >= expires_at or claims.get("aud") != request.client.id:
+    if (
+        claims is None
+        or expires_at is None
+        or request.now >= expires_at
+        or claims.get("aud") != request.client.client_id
+    ):
         raise InvalidGrant(_BAD.format(what=what))
     sid = claims.get("sid")
     try:

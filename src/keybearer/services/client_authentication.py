@@ -14,13 +14,15 @@ from cryptography import x509
 
 from .. import client_auth
 from ..client_auth import Means, Presented
-from ..core.clients import Client
+from ..core.clients import Client, is_document_id
 from ..core.errors import ConfigurationError, NotFound
 from ..core.form import Form
 from ..core.oauth_error import InvalidClient, TooManyRequests
 from ..core.records import Project, State
 from ..core.secret import Secret
+from ..formats.assertion import claimed_client
 from ..ports import Throttle
+from . import client_documents
 from .authority import Authority, Caller
 from .clients import SEAL_PURPOSE
 from .key_sets import KeySets
@@ -72,6 +74,10 @@ class ClientAuthentication:
         """Return the client that proved itself, and its project; raises ``InvalidClient``, ``TooManyRequests``."""
         self.slow_down(request)
         authority = self._authority
+        presented = request.presented
+        named = presented.form.get("client_id") or claimed_client(presented.assertion)
+        if is_document_id(named):
+            await client_documents.resolve(authority, named, str(request.source or ""))
         means = Means(
             keyring=authority.keyring,
             store=authority.store,

@@ -93,18 +93,18 @@ async def register(
         raise AccessDenied("Clients do not register themselves here without a key that may.")
     by = caller or Caller(actor="stranger", permissions=frozenset(), source=source)
     if caller is None:
-        await _take(authority, source)
+        await take_share(authority, source)
     project_id = PROJECT if caller is None or caller.project_id is None else caller.project_id
-    ground = await _ground(authority, project_id)
+    ground = await ground_of(authority, project_id)
     now = authority.clock.now()
     client = replace(
-        _client(authority, asked, ground),
+        client_from(authority, asked, ground),
         id=CLIENT_ID + credential.new_id(now),
         created_at=now,
         updated_at=now,
         origin=ClientOrigin.REGISTERED,
     )
-    _check(client, ground)
+    check(client, ground)
     secret: Secret | None = None
     if client.token_endpoint_auth_method in SECRET_METHODS:
         secret, stored = new_secret(authority, client, 1, now)
@@ -146,8 +146,8 @@ async def update(authority: Authority, client: Client, asked: ClientMetadata) ->
     """Replace a client's registration with what it sends; what it leaves out is reset. Spec: RFC 7592 §2.2."""
     if asked.client_id != client.id:
         raise InvalidClientMetadata("client_id must be the one that was registered.")
-    ground = await _ground(authority, client.project_id)
-    wanted = _client(authority, asked, ground)
+    ground = await ground_of(authority, client.project_id)
+    wanted = client_from(authority, asked, ground)
     method = wanted.token_endpoint_auth_method
     needs_another = method in SECRET_METHODS and (not client.secrets or method is ClientAuthMethod.SECRET_JWT)
     if needs_another and method is not client.token_endpoint_auth_method:
@@ -172,7 +172,7 @@ async def update(authority: Authority, client: Client, asked: ClientMetadata) ->
             quotas=stored.quotas,
             is_first_party=stored.is_first_party,
         )
-        _check(changed, ground)
+        check(changed, ground)
         changed = touch(changed, now)
         await uow.update(changed)
         Deed(uow, by, now).note("client.update", client.id, project_id=client.project_id)
@@ -196,7 +196,7 @@ async def remove(authority: Authority, client: Client) -> None:
     await authority.store.transact(work)
 
 
-async def _take(authority: Authority, source: str) -> None:
+async def take_share(authority: Authority, source: str) -> None:
     """Count a registration; raises ``TooManyRequests`` when the day has had its share."""
     settings = authority.settings
     if settings.client_registrations_per_day == 0:
@@ -210,7 +210,8 @@ async def _take(authority: Authority, source: str) -> None:
         raise TooManyRequests("Too many clients registered today; try again later.", retry_in)
 
 
-async def _ground(authority: Authority, project_id: str) -> Ground:
+async def ground_of(authority: Authority, project_id: str) -> Ground:
+    """Return the project of clients that registered themselves, made where it is missing, or a key's own."""
     try:
         return await read_ground(authority, SYSTEM, project_id)
     except NotFound:
@@ -228,7 +229,7 @@ async def _ground(authority: Authority, project_id: str) -> Ground:
     return await read_ground(authority, SYSTEM, project_id)
 
 
-def _client(authority: Authority, asked: ClientMetadata, ground: Ground) -> Client:
+def client_from(authority: Authority, asked: ClientMetadata, ground: Ground) -> Client:
     """Return the client that the metadata describes, with the defaults of the specifications."""
     problems = Problems()
     check_text(problems, asked)
@@ -285,7 +286,8 @@ def _of(kind: Any, text: str, field: str) -> Any:
         raise InvalidClientMetadata(f"{field} has {text[:60]!r}; it may be {names}.") from None
 
 
-def _check(client: Client, ground: Ground) -> None:
+def check(client: Client, ground: Ground) -> None:
+    """Raise ``InvalidClientMetadata`` or ``InvalidRedirectUri`` for what is wrong with a client."""
     problems = Problems()
     check_client(problems, client, tuple(ground.apis.values()))
     _raise(problems.found)

@@ -40,7 +40,7 @@ async def id_token(
         **claims_about(user, (), claims),
         "iss": authority.settings.issuer_url,
         "sub": subject_for(authority.keyring, user, client),
-        "aud": client.id,
+        "aud": client.client_id,
         "iat": now // SECOND,
         "exp": (now + LIFETIME_IN) // SECOND,
         "auth_time": auth_time // SECOND,

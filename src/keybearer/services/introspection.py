@@ -125,7 +125,7 @@ class Introspection:
         said: dict[str, Any] = {
             "active": True,
             "scope": scopes.text_of(scope for scope in token.scopes if scope in record.scopes),
-            "client_id": token.client_id,
+            "client_id": record.client.client_id,
             "token_type": "DPoP" if token.key_thumbprint else "Bearer",
             "exp": token.expires_at // SECOND,
             "iat": token.issued_at // SECOND,

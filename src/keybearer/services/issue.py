@@ -98,7 +98,7 @@ async def answer(authority: Authority, issued: Issued, now: Instant) -> dict[str
     if issued.opaque is not None:
         text = issued.opaque.reveal()
     elif api is not None:
-        text = await jwt_tokens.write(authority, token, api)
+        text = await jwt_tokens.write(authority, token, api, entitlement.client.client_id)
     else:
         raise InvalidInput.of("api", "a JWT is for one API")
     said: dict[str, Any] = {

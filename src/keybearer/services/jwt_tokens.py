@@ -20,6 +20,7 @@ from .authority import Authority
 
 TYP: Final = "at+jwt"
 _IDS: Final = {
+    "c": "client_id",
     "p": "project_id",
     "u": "user_id",
     "g": "grant_id",
@@ -29,13 +30,13 @@ _IDS: Final = {
 _BAD: Final = "This access token is not one of this authority's."
 
 
-async def write(authority: Authority, token: AccessToken, api: Api) -> str:
-    """Return a token as a signed JWT for its API."""
+async def write(authority: Authority, token: AccessToken, api: Api, client_id: str) -> str:
+    """Return a token as a signed JWT for its API; ``client_id`` is as the client knows itself."""
     claims: dict[str, Any] = {
         "iss": authority.settings.issuer_url,
         "sub": token.subject,
         "aud": api.identifier,
-        "client_id": token.client_id,
+        "client_id": client_id,
         "jti": token.id.removeprefix(TOKEN_ID),
         "iat": token.issued_at // SECOND,
         "exp": token.expires_at // SECOND,
@@ -89,14 +90,14 @@ class JwtReader:
         audience = claims.get("aud")
         if claims.get("iss") != self._authority.settings.issuer_url or not isinstance(ours, dict):
             raise Rejected(Code.NOT_FOUND, _BAD, detail="another issuer")
-        texts = (audience, *(claims.get(name) for name in ("sub", "client_id", "jti", "scope")), ours.get("p"))
+        texts = (audience, *(claims.get(name) for name in ("sub", "jti", "scope")), ours.get("p"), ours.get("c"))
         if not all(isinstance(text, str) for text in texts):
             raise Rejected(Code.NOT_FOUND, _BAD, detail="a claim is missing or of the wrong type")
         confirmation = claims.get("cnf", {})
         api = self._authority.records.api(str(audience))
         return AccessToken(
             id=TOKEN_ID + claims["jti"],
-            client_id=claims["client_id"],
+            client_id=ours["c"],
             issued_at=_instant(claims, "iat"),
             expires_at=_instant(claims, "exp"),
             subject=claims["sub"],

@@ -69,11 +69,8 @@ def metadata(settings: Settings) -> dict[str, Any]:
         "dpop_signing_alg_values_supported": asymmetric,
         "tls_client_certificate_bound_access_tokens": True,
         "authorization_response_iss_parameter_supported": True,
-        **(
-            {}
-            if settings.client_registration == "off"
-            else {"registration_endpoint": endpoint(settings, "/oauth/register")}
-        ),
+        "client_id_metadata_document_supported": settings.client_metadata_documents,
+        **_registration(settings),
         "require_pushed_authorization_requests": False,
         "claim_types_supported": ["normal"],
         "claims_supported": ["iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", *SUPPORTED],

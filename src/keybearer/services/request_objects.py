@@ -35,7 +35,7 @@ def parameters_of(
     claims = _verified(text, client, keys)
     if "request" in claims or "request_uri" in claims:
         raise InvalidRequestObject("A request object must not hold another one.")
-    if claims.get("iss", client.id) != client.id or claims.get("client_id") != client.id:
+    if claims.get("iss", client.client_id) != client.client_id or claims.get("client_id") != client.client_id:
         raise InvalidRequestObject("iss and client_id in the request object must be the client.")
     audience = claims.get("aud")
     if issuer not in (audience if isinstance(audience, list) else [audience]):

@@ -24,7 +24,7 @@ async def response_jwt(authority: Authority, client: Client, parameters: Mapping
     claims: dict[str, Any] = {
         **parameters,
         "iss": authority.settings.issuer_url,
-        "aud": client.id,
+        "aud": client.client_id,
         "exp": (authority.clock.now() + LIFETIME_IN) // SECOND,
     }
     return await authority.signing_keys.sign(claims, typ="JWT", algorithm=client.authorization_signed_response_alg)

@@ -29,7 +29,7 @@ async def signed_userinfo(authority: Authority, principal: Principal, claims: Ma
     record = principal.record
     if not isinstance(record, TokenRecord) or not record.client.userinfo_signed_response_alg:
         return None
-    payload = {**claims, "iss": authority.settings.issuer_url, "aud": record.client.id}
+    payload = {**claims, "iss": authority.settings.issuer_url, "aud": record.client.client_id}
     return await authority.signing_keys.sign(payload, typ="JWT", algorithm=record.client.userinfo_signed_response_alg)
 
 

@@ -26,7 +26,7 @@ def about_token(record: TokenRecord) -> VerifyResponse:
             None if identity is None else IdentityRef(identity.id, identity.external_id),
             subject=token.subject,
             user_id=token.user_id,
-            client_id=client.id,
+            client_id=client.client_id,
             session_id=token.session_id,
             key_id=token.key_id,
             act=None if token.actor is None else dict(token.actor),
@@ -51,7 +51,7 @@ def token_headers(record: TokenRecord) -> list[tuple[bytes, bytes]]:
         (b"x-keybearer-kind", CredentialKind.ACCESS_TOKEN.value.encode()),
         (b"x-keybearer-environment", Environment.LIVE.value.encode()),
         (b"x-keybearer-permissions", " ".join(sorted(record.permissions)).encode()),
-        (b"x-keybearer-client", record.client.id.encode()),
+        (b"x-keybearer-client", record.client.client_id.encode()),
         (b"x-keybearer-subject", quote(token.subject, safe="").encode()),
     ]
     if token.user_id is not None:
