@@ -21,7 +21,7 @@ from ..settings import Settings
 from ..verify import Verifier
 from . import decision, forward_auth
 from .carriage import query_may_carry
-from .known_requests import FORWARD_AUTH, MAX_BYTES, KnownRequests, fingerprint_of
+from .known_requests import BEGINNINGS, FORWARD_AUTH, MAX_BYTES, KnownRequests, fingerprint_of
 from .outbox import Outbox
 from .problem import reply_for
 from .reply import BOOT, Again, Edge, EdgeRequest, Reply, Suspended, WrittenHeaders, lines_of, next_number, run_now
@@ -122,7 +122,7 @@ class _HotProtocol(HttpToolsProtocol):
         self._reading_since: float | None = None
         self._idle_since = 0.0
         self._peer: str | None = None
-        self._sender = b"\0"
+        self._sender = b""
         # What the bytes received last brought: their size, those of earlier chunks of the same message, and how many
         # messages began in them.
         self._chunk = 0
@@ -140,7 +140,7 @@ class _HotProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else None
-        self._sender = f"{self._peer or ''}\0".encode()
+        self._sender = self.routes.known.sender(self._peer)
         self._idle_since = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(self.routes.read_timeout, self._look)
 
@@ -194,6 +194,7 @@ class _HotProtocol(HttpToolsProtocol):
         if (
             not self._between
             or self._chunk > MAX_BYTES
+            or not data.startswith(BEGINNINGS)
             or (cycle is not None and not cycle.response_complete)
             or self._is_full()
         ):

@@ -1,4 +1,4 @@
-"""Requests that were answered before, known by the SHA-256 of their bytes.
+"""Requests that were answered before, known by a keyed SHA-256 of their bytes.
 
 What a request asks is a function of its bytes and of the peer that sent them, so the same bytes need no second parsing.
 Whether the answer is still yes is another matter: that hangs on what stands (``core/standing.py``), and is asked each
@@ -9,6 +9,7 @@ asked for is left out where the key is good for every URL. See ADR 6.
 from __future__ import annotations
 
 import re
+import secrets
 from hashlib import sha256
 from typing import Final
 
@@ -18,6 +19,8 @@ MAX_KNOWN: Final = 8192
 MAX_SEEN: Final = 8192
 MAX_BYTES: Final = 4096
 FORWARD_AUTH: Final = b"GET /forward-auth"
+BEGINNINGS: Final = (b"POST /v1/verify ", FORWARD_AUTH)
+"""How requests begin that may become known; no fingerprint is made of any other, such as a login."""
 _URI_FIELDS: Final = tuple(
     b"\r\n%s: " % name
     for name in (b"X-Forwarded-Uri", b"X-Original-URI", b"X-Original-Uri", b"x-forwarded-uri", b"x-original-uri")
@@ -25,9 +28,9 @@ _URI_FIELDS: Final = tuple(
 _PLAIN: Final = re.compile(rb"[\x21-\x7e]*")
 
 
-def fingerprint_of(peer: bytes, data: bytes) -> bytes:
-    """Return what stands for these bytes from this peer, an address with a zero byte behind it."""
-    return sha256(peer + data).digest()
+def fingerprint_of(sender: bytes, data: bytes) -> bytes:
+    """Return what stands for these bytes from this sender (see ``KnownRequests.sender``)."""
+    return sha256(sender + data).digest()
 
 
 class KnownRequests:
@@ -36,11 +39,19 @@ class KnownRequests:
     def __init__(self) -> None:
         self._known: dict[bytes, Again] = {}
         self._seen: set[bytes] = set()
+        self._key = secrets.token_bytes(32)
         self._uri_field = _URI_FIELDS[0]
         self.recall = self._known.get
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def sender(self, peer: str | None) -> bytes:
+        """Return what a peer's bytes are hashed with: its address, and a key that only this process ever has.
+
+        Without the key, nobody could find out from a fingerprint what was sent, not even if it was easy to guess.
+        """
+        return self._key + f"{peer or ''}\0".encode()
 
     def without_uri(self, data: bytes) -> tuple[bytes, bytes]:
         """Return the request of a proxy without the URL that the proxy was asked for, and that URL.

@@ -471,3 +471,11 @@ async def test_each_proxy_writes_the_field_of_the_url_its_own_way(world: Embedde
     for name in (b"X-Forwarded-Uri", b"x-original-uri", b"X-Original-URI", b"x-forwarded-uri"):
         await known(connection, forward_request(text).replace(b"X-Forwarded-Uri", name))
         assert await is_known(connection, forward_request(text, uri="/other").replace(b"X-Forwarded-Uri", name))
+
+
+async def test_no_fingerprint_is_made_of_other_requests_nor_without_the_key_of_the_process(world: Embedded) -> None:
+    door = Door(world)
+    login = b"POST /login HTTP/1.1\r\nHost: a.test\r\nContent-Length: 8\r\n\r\npassword"
+    await door.connect().ask(login)
+    assert not door.routes.known._seen
+    assert door.routes.known.sender("192.0.2.1") != Door(world).routes.known.sender("192.0.2.1")
