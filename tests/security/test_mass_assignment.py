@@ -12,19 +12,21 @@ import pytest
 
 from keybearer.core.records import Api, ApiKey, Identity, Plan, Project
 from keybearer.core.sessions import Session
+from keybearer.core.upstreams import Upstream
 from keybearer.core.users import Factors, Link, User
 from keybearer.web.asgi import OPERATIONS
 from keybearer.web.operation import Operation
 from keybearer.wire.keys import KeyView
 from keybearer.wire.records import ApiView, IdentityView, PlanView, ProjectView
+from keybearer.wire.upstreams import UpstreamView
 from keybearer.wire.users import FactorsView, SessionView, UserView
 from tests.support.embedded import Embedded
 from tests.support.requests import Scene
 
 pytestmark = pytest.mark.anyio
 
-RECORDS = (Api, Project, Plan, Identity, ApiKey, User, Factors, Link, Session)
-VIEWS = (ApiView, ProjectView, PlanView, IdentityView, KeyView, UserView, FactorsView, SessionView)
+RECORDS = (Api, Project, Plan, Identity, ApiKey, User, Factors, Link, Session, Upstream)
+VIEWS = (ApiView, ProjectView, PlanView, IdentityView, KeyView, UserView, FactorsView, SessionView, UpstreamView)
 EVERY_FIELD = (
     {field.name for record in RECORDS for field in dataclasses.fields(record)}
     | {name for view in VIEWS for name in view.__struct_fields__}

@@ -64,6 +64,18 @@ USER = {
     "permissions": ["orders:approve"],
     "metadata": {},
 }
+UPSTREAM = {
+    **RECORD,
+    "id": "idp_1",
+    "name": "Example",
+    "issuer": "https://accounts.example.com",
+    "client_id": "keybearer",
+    "has_secret": True,
+    "scopes": ["openid", "email"],
+    "creates_users": False,
+    "links_by_email": True,
+    "redirect_uri": "https://keys.example.com/sign-in/callback",
+}
 FACTORS = {
     "user_id": "user_1",
     "has_password": True,

@@ -12,7 +12,19 @@ from keybearer.core.credential import new_id
 from keybearer.core.grants import GRANT_ID, Grant
 from keybearer.core.lifecycle import Change
 from keybearer.core.users import USER_ID, User
-from keybearer.services import apis, clients, identities, keys, plans, projects, rotation, sessions, user_links, users
+from keybearer.services import (
+    apis,
+    clients,
+    identities,
+    keys,
+    plans,
+    projects,
+    rotation,
+    sessions,
+    upstreams,
+    user_links,
+    users,
+)
 from keybearer.services.authority import SYSTEM
 from keybearer.web.asgi import OPERATIONS
 from keybearer.web.operation import Operation
@@ -20,6 +32,7 @@ from keybearer.wire.clients import CreateClient
 from keybearer.wire.keys import CreateKey, RotateKey
 from keybearer.wire.limits import CreditsSpec
 from keybearer.wire.records import CreateApi, CreateIdentity, CreatePlan, CreateProject, PermissionSpec, UpdateProject
+from keybearer.wire.upstreams import CreateUpstream
 from keybearer.wire.users import CreateUser, LinkSpec
 from tests.support.embedded import Embedded
 
@@ -31,6 +44,7 @@ SERVICES: dict[str, Any] = {
     "keys": keys,
     "users": users,
     "clients": clients,
+    "upstreams": upstreams,
 }
 BY_ID: dict[str, Operation] = {operation.operation_id: operation for operation in OPERATIONS}
 
@@ -52,6 +66,7 @@ class Scene:
     client: str = ""
     grant: str = ""
     signing_key: str = ""
+    upstream: str = ""
     number: int = 0
 
     @classmethod
@@ -81,6 +96,8 @@ class Scene:
         scene.grant = await scene._consented(scope)
         scene.signing_key = (await authority.signing_keys.active("ES256")).id
         await scene._people()
+        provider = CreateUpstream("Elsewhere", f"https://login.example/{scene.key[-16:]}", "keybearer")
+        scene.upstream = (await upstreams.create(authority, root, provider)).id
         return scene
 
     async def _consented(self, scope: str) -> str:
@@ -132,6 +149,7 @@ class Scene:
             "clients": self.client,
             "grants": self.grant,
             "signing_keys": self.signing_key,
+            "upstreams": self.upstream,
         }[plural]
 
     async def request(self, operation: Operation) -> tuple[str, dict[str, Any] | None]:
@@ -191,6 +209,13 @@ class Scene:
             "grants.update": {"scopes": []},
             "grants.revoke": {},
             "signing_keys.rotate": {"at_once": True},
+            "upstreams.create": {
+                "name": "New",
+                "issuer": f"https://login.example/{self.key[-16:]}/new",
+                "client_id": "keybearer",
+                "client_secret": "s" * 40,
+            },
+            "upstreams.update": {"name": "Newer"},
             "refund": {"key_id": self.key, "request_id": "r"},
         }
         return bodies.get(operation_id)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import catalogue, clients, credential, doctor, keys, login, observe, projects, server, users
+from . import catalogue, clients, credential, doctor, keys, login, observe, projects, server, upstreams, users
 
 
 class Shell(StrEnum):
@@ -32,7 +32,7 @@ def application() -> typer.Typer:
     credential.add_verify(keys.app)
     credential.add_refund(keys.app)
     records = (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities)
-    for group in (*records, users.app, users.sessions, *clients.GROUPS):
+    for group in (*records, users.app, users.sessions, upstreams.app, *clients.GROUPS):
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)

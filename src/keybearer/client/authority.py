@@ -28,6 +28,7 @@ from .clients import Clients, Grants, SigningKeys
 from .keys import Keys
 from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
+from .upstreams import Upstreams
 from .users import Sessions, Users
 
 UsageGroup = Literal["minute", "hour", "day", "project_id", "key_id", "api_id", "code", "source", "tag"]
@@ -81,6 +82,7 @@ class Authority(Resource[D]):
         self.clients = Clients(driver)
         self.grants = Grants(driver)
         self.signing_keys = SigningKeys(driver)
+        self.upstreams = Upstreams(driver)
         self.audit = Audit(driver)
 
     @operation

@@ -45,6 +45,8 @@ PERMISSIONS: Final = (
     _power("keybearer:grants.write", "Narrow and revoke what users allowed clients."),
     _power("keybearer:signing_keys.read", "See signing keys, never their private halves.", True),
     _power("keybearer:signing_keys.write", "Rotate and revoke signing keys."),
+    _power("keybearer:upstreams.read", "See upstream OpenID providers, never the secrets they gave.", True),
+    _power("keybearer:upstreams.write", "Register and change upstream OpenID providers, whose users may sign in."),
     _power("keybearer:usage.read", "See usage.", True),
     _power("keybearer:audit.read", "See and verify the audit log.", True),
     _power("keybearer:events.read", "Follow the event log.", True),

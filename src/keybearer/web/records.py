@@ -6,9 +6,10 @@ from types import ModuleType
 from typing import Any
 
 from ..core.lifecycle import Change
-from ..services import apis, identities, keys, plans, projects, users
+from ..services import apis, identities, keys, plans, projects, upstreams, users
 from ..wire import keys as key_types
 from ..wire import records as types
+from ..wire import upstreams as upstream_types
 from ..wire import users as user_types
 from ..wire.listing import Listing
 from .operation import CURSOR, LIMIT, Call, Operation, Parameter
@@ -33,7 +34,7 @@ def collection(
 ) -> tuple[Operation, ...]:
     """Return the operations that every kind of record has."""
     base = f"/v1/{plural}"
-    article = "an" if noun[0] in "Aai" else "a"
+    article = "an" if noun[0] in "Aai" or noun.startswith("up") else "a"
     read, write = f"keybearer:{plural}.read", f"keybearer:{plural}.write"
 
     async def do_create(call: Call) -> Any:
@@ -111,5 +112,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *collection(
         "user", "users", users, user_types.CreateUser, user_types.UpdateUser, user_types.UserView, user_types.UserView,
         ("email", "state"),
+    ),
+    *collection(
+        "upstream provider", "upstreams", upstreams, upstream_types.CreateUpstream, upstream_types.UpdateUpstream,
+        upstream_types.UpstreamView, upstream_types.UpstreamView, ("issuer", "state"),
     ),
 )  # fmt: skip

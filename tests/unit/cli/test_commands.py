@@ -23,6 +23,7 @@ from tests.support.answers import (
     PROJECT,
     SENT,
     SESSION,
+    UPSTREAM,
     USAGE,
     USER,
     WHOAMI,
@@ -92,6 +93,11 @@ COMMANDS: list[tuple[str, object, str, object, str]] = [
     ("sessions list --user user_1", page(SESSION), "GET /v1/sessions?user_id=user_1&limit=50", None, "sess_1  user_1"),
     ("sessions show sess_1", SESSION, "GET /v1/sessions/sess_1", None, "pwd otp mfa"),
     ("sessions end sess_1", SESSION, "POST /v1/sessions/sess_1/end", None, "sess_1 ended"),
+    ("upstreams create --name Example --issuer https://accounts.example.com --client-id keybearer --links-by-email", UPSTREAM, "POST /v1/upstreams", {"name": "Example", "issuer": "https://accounts.example.com", "client_id": "keybearer", "links_by_email": True}, "https://keys.example.com/sign-in/callback"),
+    ("upstreams update idp_1 --scope openid --no-creates-users --clear client-secret", UPSTREAM, "PATCH /v1/upstreams/idp_1", {"scopes": ["openid"], "creates_users": False, "client_secret": None}, "idp_1"),
+    ("upstreams list --issuer https://accounts.example.com", page(UPSTREAM), "GET /v1/upstreams?issuer=https%3A%2F%2Faccounts.example.com&limit=50", None, "idp_1  Example"),
+    ("upstreams show idp_1", UPSTREAM, "GET /v1/upstreams/idp_1", None, "links by e-mail"),
+    ("upstreams disable idp_1", UPSTREAM, "POST /v1/upstreams/idp_1/disable", None, "idp_1 disabled"),
     ("whoami", WHOAMI, "GET /v1/whoami", None, "keybearer:admin"),
     ("revoke-mine --reason lost", {"id": "key_1", "revoked": True}, "POST /v1/revoke-mine", {"reason": "lost"}, "key_1 revoked"),
     ("usage --by hour,code --since 7d --for-key k", USAGE, "GET /v1/usage?start=-604800s&group_by=hour%2Ccode&key_id=k&limit=1000", None, "█" * 20),
@@ -116,6 +122,13 @@ def test_commands(
     as_json = run(*line.split(), "--json", answers=[answer])
     assert as_json.exit_code == 0
     assert json.loads(as_json.stdout) == answer
+
+
+def test_a_providers_secret_comes_on_standard_input_alone(run: Callable[..., Any]) -> None:
+    named = ["--name", "Example", "--issuer", "https://accounts.example.com", "--client-id", "keybearer"]
+    result = run("upstreams", "create", *named, "--client-secret-stdin", answers=[UPSTREAM], stdin="hush\n")
+    assert json.loads(result.recorder.request.content)["client_secret"] == "hush"
+    assert "hush" not in result.stdout + result.stderr
 
 
 def test_a_users_password_comes_on_standard_input_alone(run: Callable[..., Any]) -> None:

@@ -33,6 +33,8 @@ ROUTES = [
     (r"/v1/users", answers.USER),
     (r"GET /v1/sessions$", {"items": [answers.SESSION], "next_cursor": None}),
     (r"/v1/sessions", answers.SESSION),
+    (r"GET /v1/upstreams$", {"items": [answers.UPSTREAM], "next_cursor": None}),
+    (r"/v1/upstreams", answers.UPSTREAM),
     (r"/v1/verify", answers.YES),
     (r"/v1/refund", {"refunded": True}),
     (r"/v1/whoami", answers.WHOAMI),
