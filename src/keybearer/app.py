@@ -290,7 +290,9 @@ async def _work(
         records = _records(base)
         await records.start()
         stack.push_async_callback(records.stop)
-        authority = _authority(base, records)
+        # One for keys, tokens and passwords: who guesses at the one is slowed down at the others.
+        throttle = FailureThrottle(settings.failures_per_minute)
+        authority = replace(_authority(base, records), throttle=throttle)
         stack.callback(authority.passwords.close)
         stack.push_async_callback(authority.outbox.close)
         metrics = Metrics()
@@ -313,7 +315,7 @@ async def _work(
                 immediate=limiter,
                 clock=authority.clock,
                 observer=recorder,
-                throttle=FailureThrottle(settings.failures_per_minute),
+                throttle=throttle,
                 jwts=JwtReader(authority),
             )
         )

@@ -14,6 +14,7 @@ from keybearer.core.artefacts import ArtefactKind
 from keybearer.core.errors import InvalidInput, NotFound, NotPermitted
 from keybearer.core.lifecycle import Change
 from keybearer.core.users import User
+from keybearer.limiters.failures import FailureThrottle
 from keybearer.services import account, attempts, mail_links, passkeys, registration, sessions, user_links, users
 from keybearer.services.authority import Caller
 from keybearer.services.mail_links import LinkRefused
@@ -24,6 +25,7 @@ from keybearer.services.sign_in import (
     Done,
     NeedsSecondFactor,
     SignInRefused,
+    TriedTooOften,
     Visit,
     with_recovery_code,
     with_totp,
@@ -196,6 +198,20 @@ async def test_an_owner_who_was_shut_out_comes_back_by_a_reset_link(world: Embed
     await world.authority.outbox.settled()
     await mail_links.reset_password(world.authority, mailbox.link("/reset-password"), OTHER_PASSWORD)
     assert isinstance(await attempt(world, password=OTHER_PASSWORD), Done)
+
+
+async def test_a_source_of_many_refusals_is_slowed_down_whichever_account_it_tries(world: Embedded) -> None:
+    """Also for the right password, and never another source: spraying one guess over many accounts is no way around."""
+    await make_user(world)
+    object.__setattr__(world.authority, "throttle", FailureThrottle(5, lambda: 0))
+    for number in range(5):
+        await attempt_fails(world, f"user{number}@example.com")
+    with pytest.raises(TriedTooOften):
+        await attempt(world)
+    with pytest.raises(TriedTooOften):
+        await with_totp(world.authority, "", "", Visit("192.0.2.1"))
+    assert isinstance(await attempt(world, source="192.0.2.77"), Done)
+    assert isinstance(await attempt(world, source=None), Done)
 
 
 # Links: Keycloak CVE-2026-37982 (replayed), ZITADEL CVE-2025-64101 (built from a header), ASVS 6.4.3
@@ -505,6 +521,24 @@ async def test_passkeys_are_bound_to_origin_challenge_user_and_counter() -> None
         broken["response"]["signature"] = broken["response"]["signature"][:-6] + "AAAAAA"
         with pytest.raises(SignInRefused):
             await passkeys.finish(world.authority, later.challenge, json.dumps(broken), VISIT)
+
+
+async def test_an_answer_to_a_challenge_is_good_once_without_a_counter_too() -> None:
+    """Synced passkeys count nothing: their counter is always zero."""
+    async with embedded(issuer="https://id.example.com") as world:
+        give_mailbox(world.authority)
+        user = await make_user(world)
+        me = signed_in(await sign_in(world))
+        key = Authenticator("https://id.example.com", "id.example.com")
+        offer = await passkeys.registration_options(world.authority, user)
+        await passkeys.register(world.authority, me, offer.challenge, key.create(offer.options), "synced")
+        for _ in range(2):
+            key.sign_count = -1
+            ask = await passkeys.options(world.authority)
+            answer = key.get(ask.options)
+            assert isinstance(await passkeys.finish(world.authority, ask.challenge, answer, VISIT), Done)
+            with pytest.raises(SignInRefused):
+                await passkeys.finish(world.authority, ask.challenge, answer, VISIT)
 
 
 async def test_a_passkey_alone_needs_the_user_verified() -> None:

@@ -10,7 +10,7 @@ from ..core import own_api
 from ..core.audit_chain import AuditDraft
 from ..core.errors import NotFound, NotPermitted
 from ..core.instant import Instant
-from ..ports import Clock, Fetcher, Keyring, Records, RememberedResponse, Store, UnitOfWork
+from ..ports import Clock, Fetcher, Keyring, Records, RememberedResponse, Store, Throttle, UnitOfWork
 from ..settings import Settings
 from .outbox import ConsoleDelivery, Outbox, Postage
 from .passwords import Passwords
@@ -76,6 +76,7 @@ class Authority:
     own_api_id: str = ""
     passwords: Passwords = field(default_factory=Passwords)
     outbox: Outbox = field(default_factory=lambda: Outbox(ConsoleDelivery()))
+    throttle: Throttle | None = None
     letters_by_address: Postage = field(default_factory=lambda: Postage(5, 720))
     letters_by_source: Postage = field(default_factory=lambda: Postage(20, 60))
     fetcher: Fetcher | None = None

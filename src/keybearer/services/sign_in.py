@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 
 import msgspec
@@ -42,8 +44,16 @@ _PURPOSE: Final = "sign-in-ticket"
 class SignInRefused(KeybearerError):
     """Whoever tried is not signed in. The text is the same whatever the reason (SECURITY-BAR 21)."""
 
+    text = "That is not right: check the address and the password or code."
+
     def __init__(self, detail: str) -> None:
-        super().__init__("That is not right: check the address and the password or code.", detail=detail)
+        super().__init__(self.text, detail=detail)
+
+
+class TriedTooOften(SignInRefused):
+    """Too many were refused from this source lately; nothing was looked at, whichever account it was about."""
+
+    text = "Too many tries from where you are. Wait a minute, then try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,31 @@ async def with_password(authority: Authority, attempt: Attempt) -> SignInStep:
 
     An address that nobody has costs the same transaction and the same hash as a wrong password.
     """
+    with slowed_down(authority, attempt.visit.source):
+        return await _with_password(authority, attempt)
+
+
+@contextlib.contextmanager
+def slowed_down(authority: Authority, source: str | None) -> Iterator[None]:
+    """Count refusals against the address that they came from; raises ``TriedTooOften`` for one with too many."""
+    throttle = authority.throttle
+    try:
+        address = None if throttle is None or source is None else ip_address(source)
+    except ValueError:
+        address = None
+    if throttle is None or address is None:
+        yield
+        return
+    if throttle.retry_in(address):
+        raise TriedTooOften("the source is slowed down")
+    try:
+        yield
+    except SignInRefused:
+        throttle.failed(address)
+        raise
+
+
+async def _with_password(authority: Authority, attempt: Attempt) -> SignInStep:
     user = await find_by_email(authority, attempt.email)
     chance = await attempts.take(authority, user, attempt.email, attempt.visit.device)
     factors = chance.factors
@@ -168,12 +203,14 @@ Check = Callable[[UnitOfWork, Factors, Instant], Awaitable[Factors | None]]
 
 
 async def _with_code(authority: Authority, text: str, visit: Visit, check: Check) -> Done:
-    ticket = open_ticket(authority, text)
-    user = await authority.store.get(User, ticket.user_id)
-    chance = await attempts.take(authority, user, user.email, visit.device)
-    if not chance.is_open:
-        raise SignInRefused("the account is shut")
-    return await complete(authority, user.id, (*ticket.amr, ONE_TIME_CODE, MULTIPLE_FACTORS), visit, check, ticket)
+    with slowed_down(authority, visit.source):
+        ticket = open_ticket(authority, text)
+        user = await authority.store.get(User, ticket.user_id)
+        chance = await attempts.take(authority, user, user.email, visit.device)
+        if not chance.is_open:
+            raise SignInRefused("the account is shut")
+        amr = (*ticket.amr, ONE_TIME_CODE, MULTIPLE_FACTORS)
+        return await complete(authority, user.id, amr, visit, check, ticket)
 
 
 async def complete(
