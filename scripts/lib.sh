@@ -168,6 +168,7 @@ probe_postgresql() { # where the newest server is: Debian keeps its programs off
     return 1
 }
 probe_nginx() { PATH="$PATH:/usr/sbin:/usr/local/sbin" type -P nginx; }
+probe_chromium() { type -P chromium || type -P chromium-browser || type -P google-chrome; }
 probe_curl() { type -P curl; }
 probe_strace() { type -P strace; }
 probe_wrk() { type -P wrk; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -14,6 +15,9 @@ from .core.email_address import normalise
 from .core.errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
+LOGO_SUFFIXES = (".svg", ".png", ".webp")
+MAX_LOGO = 262_144
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,18 @@ class Settings:
     """A PEM file of the certificate authorities that vouch for clients with ``tls_client_auth``; empty: nobody does."""
     fetch_networks: tuple[str, ...] = ()
     """Networks that are not public and may still be asked for the ``jwks_uri`` of a client or provider."""
+    brand_name: str = "Keybearer"
+    """What the pages call this authority."""
+    brand_logo: str = ""
+    """A picture for the head of the pages: the path of a ``.svg``, ``.png`` or ``.webp`` file."""
+    brand_colour: str = ""
+    """The colour of buttons and links on the pages, such as ``#1f4fd8``."""
+    brand_support_url: str = ""
+    """Where the pages' link *Help* leads."""
+    brand_privacy_url: str = ""
+    """Where the pages' link *Privacy* leads."""
+    brand_terms_url: str = ""
+    """Where the pages' link *Terms* leads."""
     log_format: str = "auto"
     """``json``, ``text``, or ``auto`` (text on a terminal)."""
     log_level: str = "info"
@@ -212,6 +228,7 @@ def _check(settings: Settings) -> None:
         if not low <= getattr(settings, name) <= high:
             raise ConfigurationError(f"{name} must lie between {low} and {high} (KEYBEARER_{name.upper()}).")
     _check_people(settings)
+    _check_brand(settings)
     if settings.client_registration not in ("off", "token", "open"):
         raise ConfigurationError("client_registration must be off, token or open.")
     if settings.log_format not in ("auto", "json", "text"):
@@ -239,3 +256,20 @@ def _check_people(settings: Settings) -> None:
         raise ConfigurationError("mail must be file, console, or smtp://, smtps:// or smtp+plain:// and a host.")
     if parts.scheme == "smtp+plain" and (parts.username or parts.password):
         raise ConfigurationError("mail: a password is not sent over smtp+plain; use smtp:// or smtps://.")
+
+
+def _check_brand(settings: Settings) -> None:
+    if not 0 < len(settings.brand_name.strip()) <= 60 or not settings.brand_name.isprintable():
+        raise ConfigurationError("brand_name must have 1 to 60 printable characters.")
+    if settings.brand_colour and _COLOUR.fullmatch(settings.brand_colour) is None:
+        raise ConfigurationError("brand_colour must be a colour such as #1f4fd8.")
+    if settings.brand_logo:
+        logo = Path(settings.brand_logo)
+        if logo.suffix.lower() not in LOGO_SUFFIXES or not logo.is_file() or logo.stat().st_size > MAX_LOGO:
+            raise ConfigurationError(
+                f"brand_logo must be a {', '.join(LOGO_SUFFIXES)} file of at most {MAX_LOGO:,} bytes."
+            )
+    for name in ("brand_support_url", "brand_privacy_url", "brand_terms_url"):
+        url = getattr(settings, name)
+        if url and not url.startswith(("https://", "http://", "mailto:")):
+            raise ConfigurationError(f"{name} must begin with https://, http:// or mailto:.")

@@ -32,6 +32,7 @@ from .imports import ImportEndpoint
 from .oauth import OAuthEndpoints
 from .openapi import document
 from .operation import Operation
+from .pages import routes as page_routes
 from .problem import HttpProblem, reply_for
 from .routing import PlainPathsFirst
 from .userinfo import UserinfoEndpoint
@@ -114,6 +115,7 @@ def create_web(
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),
         *OAuthEndpoints(authority, verifier, proxies).routes(),
+        *page_routes(authority, verifier.engines.limiter, proxies),
         *_by_path(dispatcher),
     ]
     web = Starlette(exception_handlers={HTTPException: _http_problem, Exception: _unexpected})

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..core.errors import Unavailable
-from ..core.oauth_error import InvalidClient, InvalidToken, OAuthError, TooManyRequests, UseDpopNonce
-from ..services import device, dpop, issue, revocation
+from ..core.instant import SECOND
+from ..core.oauth_error import InvalidClient, InvalidDpopProof, InvalidToken, OAuthError, TooManyRequests, UseDpopNonce
+from ..services import authorize, device, dpop, issue, pushed_requests, revocation
 from ..services.authority import Authority
 from ..services.client_authentication import ClientAuthentication, OAuthRequest
 from ..services.introspection import Introspection
@@ -27,6 +28,7 @@ from .dispatch import request_id_of
 from .forms import INTROSPECTION_JWT, read_request
 from .problem import HttpProblem, reply_for
 
+PUSH: Final = "/oauth/par"
 _ENCODER: Final = msgspec.json.Encoder()
 _HEADERS: Final = {
     "content-type": "application/json",
@@ -59,6 +61,7 @@ class OAuthEndpoints:
             Route(PATH, self._endpoint(self._token), methods=["POST"]),
             Route("/oauth/revoke", self._endpoint(self._revoke), methods=["POST"]),
             Route("/oauth/introspect", self._endpoint(self._introspect, takes_bearer=True), methods=["POST"]),
+            Route(PUSH, self._endpoint(self._push), methods=["POST"]),
             Route("/oauth/device_authorization", self._endpoint(self._device), methods=["POST"]),
         ]
 
@@ -89,6 +92,21 @@ class OAuthEndpoints:
             headers = {**_HEADERS, "content-type": INTROSPECTION_JWT, "x-request-id": request_id_of(request)}
             return Response(said.encode(), 200, headers)
         return _json(said, 200, request_id_of(request))
+
+    async def _push(self, asked: OAuthRequest, request: Request) -> Response:
+        client, _ = await self._authentication.client_of(asked)
+        await pushed_requests.slow_down(self._limiter, client, None if asked.source is None else str(asked.source))
+        if len(asked.proofs) > 1:
+            raise InvalidDpopProof("There is more than one DPoP proof.")
+        thumbprint = ""
+        for proof in asked.proofs:
+            url = self._authority.settings.issuer_url.rstrip("/") + PUSH
+            nonces = self._authority.settings.dpop_nonces
+            thumbprint = await dpop.check_proof(self._authority, proof, method="POST", url=url, needs_nonce=nonces)
+        parameters = pushed_requests.parameters_in(asked.form)
+        request_uri = await authorize.push(self._authority, client, parameters, thumbprint)
+        expires_in = pushed_requests.EXPIRES_IN // SECOND
+        return _json({"request_uri": request_uri, "expires_in": expires_in}, 201, request_id_of(request))
 
     async def _device(self, asked: OAuthRequest, request: Request) -> Response:
         client, project = await self._authentication.client_of(asked)
