@@ -330,7 +330,7 @@ async def _work(
         metrics.observe("keybearer_event_seq", "The newest event that this process has seen.", lambda: records.applied)
         proxies = TrustedProxies(settings.proxies)
         verify_edge = VerifyEdge(records, authority.own_api_id, proxies, verifier)
-        forward_edge = ForwardAuthEdge(records, proxies, verifier)
+        forward_edge = ForwardAuthEdge(records, proxies, verifier, settings.issuer_url)
         routes = HotRoutes(verifier, verify_edge, forward_edge, settings)
         web = create_web(
             authority,

@@ -125,7 +125,7 @@ async def embedded(*, clock: Any = None, make_store: Any = None, **settings: Any
         verifier,
         proxies,
         verify_edge=VerifyEdge(records, authority.own_api_id, proxies, verifier),
-        forward_edge=ForwardAuthEdge(records, proxies, verifier),
+        forward_edge=ForwardAuthEdge(records, proxies, verifier, options.issuer_url),
         render_metrics=lambda: b"",
     )
     await records.start()

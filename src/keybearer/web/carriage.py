@@ -56,14 +56,16 @@ def credential_among(
     key_header: bytes = DEFAULT_KEY_HEADER,
     query: str = "",
     query_allowed: bool = False,
+    with_proof: bool = False,
 ) -> str:
-    """Like ``credential_in``, for header fields by their names."""
+    """Like ``credential_in``, for header fields by name; ``with_proof`` expects the DPoP scheme (RFC 9449 §7.1)."""
     found: list[str] = []
     authorization = fields.get(AUTHORIZATION)
     if authorization is not None:
         scheme, _, rest = authorization.partition(b" ")
-        if scheme.lower() != b"bearer" or not rest:
-            raise Rejected(Code.MALFORMED, "Use 'Authorization: Bearer' followed by the credential.")
+        if scheme.lower() != (b"dpop" if with_proof else b"bearer") or not rest:
+            wanted = "DPoP' followed by the access token" if with_proof else "Bearer' followed by the credential"
+            raise Rejected(Code.MALFORMED, f"Use 'Authorization: {wanted}.")
         found.append(rest.decode("latin-1").strip(" "))
     key = fields.get(key_header)
     if key is not None and key_header != AUTHORIZATION:

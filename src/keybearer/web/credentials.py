@@ -10,6 +10,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..core.errors import Code, Rejected
+from ..core.oauth_error import OAuthError
 from ..core.requirement import Requirement
 from ..services import holder
 from ..services.authority import Authority, Caller
@@ -21,7 +23,7 @@ from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, body_of, request_id_of, response_of
 from .hot import SUSPENDED
 from .problem import reply_for
-from .reply import Edge, EdgeRequest, next_number, resume, run
+from .reply import Edge, EdgeRequest, Prove, Waiting, next_number, resume, run
 
 _ENCODER: Final = msgspec.json.Encoder()
 _REVOKE_MINE: Final = msgspec.json.Decoder(RevokeMine)
@@ -34,17 +36,28 @@ class CredentialEndpoints:
         self._authority = authority
         self._proxies = proxies
         self._verifier = verifier
+        self._waiting = Waiting(verifier, authority.records.refresh, self._prove)
+
+    async def _prove(self, asked: Prove) -> str:
+        """Return the thumbprint of the key that a proof is made with; raises ``Rejected``. Spec: RFC 9449 §7.2."""
+        from ..services.dpop import check_proof  # JOSE is loaded when it is first needed
+
+        try:
+            return await check_proof(
+                self._authority, asked.proof, method=asked.method, url=asked.url, access_token=asked.access_token
+            )
+        except OAuthError as error:
+            raise Rejected(Code.PROOF_INVALID, error.description, detail=error.detail) from None
 
     def edge(self, edge: Edge) -> Any:
         """Return the endpoint that runs an edge's work, or goes on with what the hot protocol began."""
 
         async def serve(request: Request) -> Response:
             request_id = request_id_of(request)
-            refresh = self._authority.records.refresh
             try:
                 suspended = request.scope["state"].pop(SUSPENDED, None)
                 if suspended is not None:
-                    return response_of(await resume(suspended, self._verifier, refresh))
+                    return response_of(await resume(suspended, self._waiting))
                 edge_request = EdgeRequest(
                     request.method.encode(),
                     request.scope["raw_path"] + b"?" + request.scope["query_string"],
@@ -53,7 +66,7 @@ class CredentialEndpoints:
                     request.client.host if request.client else None,
                     next_number(),
                 )
-                reply = edge.at_once(edge_request) or await run(edge.steps(edge_request), self._verifier, refresh)
+                reply = edge.at_once(edge_request) or await run(edge.steps(edge_request), self._waiting)
                 return response_of(reply)
             except Exception as error:
                 return response_of(reply_for(error, request_id))

@@ -34,7 +34,7 @@ from .carriage import credential_in
 from .client_address import TrustedProxies
 from .known_callers import KnownCallers
 from .problem import reply_for
-from .reply import Again, Ask, EdgeRequest, Reply, Steps, WrittenHeaders
+from .reply import Again, Ask, EdgeRequest, Prove, Reply, Steps, WrittenHeaders
 
 PATH: Final = b"/v1/verify"
 _TARGET_LENGTH: Final = len(PATH)
@@ -77,6 +77,8 @@ class VerifyEdge:
             try:
                 _refuse_query(request.target)
                 body = decode_json(_DECODER, request.headers, request.body, is_hot=True)
+                if body.dpop is not None:
+                    return None
                 requirement = requirement_from(body, self._api(body.api))
                 verified = verifier.verify_now(body.credential, requirement)
                 if request.repeats:
@@ -117,6 +119,8 @@ class VerifyEdge:
                     raise _no_such_api(body.api)
             requirement = requirement_from(body, api)
             try:
+                if body.dpop is not None:
+                    requirement = requirement._replace(key_thumbprint=(yield _proof_in(body)))
                 verified = yield Ask(body.credential, requirement)
             except Rejected as rejection:
                 return Reply(200, _HEADERS, _ENCODER.encode(denial(rejection)))
@@ -149,6 +153,15 @@ class VerifyEdge:
 def _refuse_query(target: bytes) -> None:
     if len(target) > _TARGET_LENGTH and b"?" in target[:-1]:
         raise InvalidInput.of("query", "verify takes no query parameters")
+
+
+def _proof_in(body: VerifyRequest) -> Prove:
+    """Return the DPoP proof that came with a request, to be checked against where that went. Spec: RFC 9449 §4.3."""
+    if body.method is None:
+        raise InvalidInput.of("method", "is needed with dpop: a proof is for one method")
+    if body.url is None or "://" not in body.url:
+        raise InvalidInput.of("url", "must be the absolute URL of the request with dpop: a proof is for one URL")
+    return Prove(body.dpop or "", body.method.upper(), body.url, body.credential)
 
 
 def _no_such_api(name: str) -> InvalidInput:
@@ -192,6 +205,7 @@ def requirement_from(body: VerifyRequest, api: Api | None) -> Requirement:
         credit_cost=1 if body.credits is None else body.credits.cost,
         request_id=body.request_id,
         tags=tuple(body.tags),
+        certificate_thumbprint=body.certificate_thumbprint or "",
     )
 
 

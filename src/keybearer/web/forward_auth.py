@@ -25,10 +25,11 @@ from ..ports import NotReady, Records
 from ..verify import Verifier
 from .about_token import token_headers
 from .carriage import DEFAULT_KEY_HEADER, Missing, credential_among, query_may_carry, refuse_several
+from .challenges import challenge, metadata_url
 from .client_address import FORWARDED_FOR, TrustedProxies
 from .decision import fresh_api, numbers_in, seconds
 from .problem import reply_for
-from .reply import Again, Ask, EdgeRequest, HeaderList, Reply, Steps, WrittenHeaders
+from .reply import Again, Ask, EdgeRequest, HeaderList, Prove, Reply, Steps, WrittenHeaders
 
 PATH: Final = b"/forward-auth"
 NGINX_PATH: Final = b"/forward-auth/nginx"
@@ -77,7 +78,8 @@ def door_of(target: bytes) -> Door:
 class ForwardAuthEdge:
     """Answers the authorization subrequests of reverse proxies."""
 
-    def __init__(self, records: Records, proxies: TrustedProxies, verifier: Verifier) -> None:
+    def __init__(self, records: Records, proxies: TrustedProxies, verifier: Verifier, issuer_url: str = "") -> None:
+        self._issuer_url = issuer_url
         self._records = records
         self._proxies = proxies
         self._verifier = verifier
@@ -94,14 +96,16 @@ class ForwardAuthEdge:
         except KeybearerError as error:
             return reply_for(error, request.request_id)
         try:
-            credential, requirement = self._asked(request, door, api)
+            credential, requirement, proves = self._asked(request, door, api)
+            if proves:
+                return None
             verified = self._verifier.verify_now(credential, requirement)
             if request.repeats:
                 again = self._again(request, verified, requirement)
         except NotReady:
             return None
         except Rejected as rejection:
-            return _refusal(rejection, door, request.request_id)
+            return self._refused(rejection, door, request)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
         return self._admission(verified, again)
@@ -116,22 +120,30 @@ class ForwardAuthEdge:
         except KeybearerError as error:
             return reply_for(error, request.request_id)
         try:
-            verified = yield Ask(*self._asked(request, door, api))
+            credential, requirement, proves = self._asked(request, door, api)
+            if proves:
+                requirement = requirement._replace(key_thumbprint=(yield _proof_in(request, requirement, credential)))
+            verified = yield Ask(credential, requirement)
         except Rejected as rejection:
-            return _refusal(rejection, door, request.request_id)
+            return self._refused(rejection, door, request)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
         return self._admission(verified)
+
+    def _refused(self, rejection: Rejected, door: Door, request: EdgeRequest) -> Reply:
+        dpop = any(name == DPOP or value[:5].lower() == b"dpop " for name, value in request.headers)
+        return _refusal(rejection, door, request.request_id, metadata_url(self._issuer_url, door.api), dpop)
 
     def _door(self, request: EdgeRequest) -> Door:
         if not self._proxies.trusts(request.peer):
             raise NotPermitted("Only a trusted proxy may ask here; see KEYBEARER_TRUSTED_PROXIES.")
         return door_of(request.target)
 
-    def _asked(self, request: EdgeRequest, door: Door, api: Api | None) -> tuple[str, Requirement]:
-        """Return the credential that the original request carries, and what must hold for it."""
+    def _asked(self, request: EdgeRequest, door: Door, api: Api | None) -> tuple[str, Requirement, bool]:
+        """Return the credential of the original request, what must hold for it, and whether a proof came with it."""
         key_header = DEFAULT_KEY_HEADER if api is None else api.key_header.lower().encode("ascii")
         fields = _fields_of(request.headers, key_header)
+        proves = DPOP in fields
         uri = _said(fields, b"x-original-uri", b"x-forwarded-uri") or ""
         method = _said(fields, b"x-original-method", b"x-forwarded-method")
         method = None if method is None else method.upper()
@@ -156,8 +168,9 @@ class ForwardAuthEdge:
             key_header=key_header,
             query=query,
             query_allowed=api is not None and api.allow_publishable_in_query,
+            with_proof=proves,
         )
-        return credential, requirement
+        return credential, requirement, proves
 
     def _admission(self, verified: Verified, again: Again | None = None) -> Reply:
         limits = verified.limits
@@ -187,6 +200,17 @@ class ForwardAuthEdge:
         return Again(standing, render)
 
 
+def _proof_in(request: EdgeRequest, requirement: Requirement, credential: str) -> Prove:
+    """Return the proof of the original request, for the URL that the proxy says it went to. Spec: RFC 9449 §4.3."""
+    fields = [value.decode("latin-1") for name, value in request.headers if name == DPOP]
+    said = {name: value.decode("latin-1") for name, value in request.headers}
+    scheme, host = said.get(b"x-forwarded-proto"), said.get(b"x-forwarded-host")
+    if len(fields) != 1 or requirement.method is None or requirement.path is None or not scheme or not host:
+        needed = "one DPoP header, and X-Forwarded-Proto, X-Forwarded-Host, method and URI from the proxy"
+        raise Rejected(Code.PROOF_INVALID, f"A proof needs {needed}.")
+    return Prove(fields[0], requirement.method, f"{scheme}://{host}{requirement.path}", credential)
+
+
 def _existing(api: Api | None, name: str) -> Api:
     if api is None:
         raise InvalidInput.of("api", f"there is no API {name!r}")
@@ -195,6 +219,7 @@ def _existing(api: Api | None, name: str) -> Api:
 
 _METHODS: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 _URLS: Final = (b"x-original-url", b"x-rewrite-url")
+DPOP: Final = b"dpop"
 _OVERRIDING: Final = frozenset((*_METHODS, *_URLS))
 _URI_FIELDS: Final = frozenset({b"x-original-uri", b"x-forwarded-uri"})
 _BELIEVED: Final = frozenset(
@@ -330,7 +355,7 @@ def _rate_limit_header(limits: tuple[LimitState, ...]) -> bytes:
     )
 
 
-def _refusal(rejection: Rejected, door: Door, request_id: str) -> Reply:
+def _refusal(rejection: Rejected, door: Door, request_id: str, metadata: str, dpop: bool) -> Reply:
     """Return the public answer: one constant 401, 403 with the permissions needed, or 429 with ``Retry-After``."""
     headers = [*_BASE_HEADERS, (b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
     if rejection.code is Code.RATE_LIMITED or rejection.code is Code.CREDITS_EXHAUSTED:
@@ -342,11 +367,15 @@ def _refusal(rejection: Rejected, door: Door, request_id: str) -> Reply:
     elif rejection.code is Code.INSUFFICIENT_PERMISSIONS:
         status = 403
         scope = " ".join(door.demand.names if door.demand is not None else rejection.missing)
-        headers.append((b"www-authenticate", f'Bearer error="insufficient_scope", scope="{scope}"'.encode()))
+        headers.append(
+            (b"www-authenticate", challenge("insufficient_scope", scope=scope, metadata=metadata, dpop=dpop))
+        )
     else:
         status = 401
         # RFC 6750 §3.1: a request without any credential gets no error code.
-        challenge = b"Bearer" if isinstance(rejection, Missing) else b'Bearer error="invalid_token"'
-        headers.append((b"www-authenticate", challenge))
+        error = "" if isinstance(rejection, Missing) else "invalid_token"
+        if dpop and rejection.code in (Code.PROOF_REQUIRED, Code.PROOF_INVALID):
+            error = "invalid_dpop_proof"
+        headers.append((b"www-authenticate", challenge(error, metadata=metadata, dpop=dpop)))
     headers.append((b"x-keybearer-status", str(status).encode()))
     return Reply(403 if door.for_nginx and status == 429 else status, tuple(headers), _BODY[status])

@@ -12,9 +12,14 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from ..core.errors import Code, Rejected
+from ..core.oauth_error import OAuthError
 from ..services.authority import Authority
+from ..services.dpop import check_proof
+from ..services.metadata import endpoint
 from .carriage import Missing
+from .client_address import TrustedProxies
 from .dispatch import body_of
+from .forms import certificate_of
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -27,7 +32,7 @@ class Presented(NamedTuple):
     certificate_thumbprint: str = ""
 
 
-async def presented(authority: Authority, request: Request) -> Presented:
+async def presented(authority: Authority, proxies: TrustedProxies, request: Request) -> Presented:
     """Return the one token; raises ``Missing``, or ``Rejected`` for several, or a proof that is not good."""
     found: list[tuple[str, str]] = []
     for value in request.headers.getlist("authorization"):
@@ -41,8 +46,31 @@ async def presented(authority: Authority, request: Request) -> Presented:
         raise Missing
     if len(found) > 1:
         raise Rejected(Code.MALFORMED, "Send exactly one access token; this request carries several.")
-    _, text = found[0]
-    return Presented(text)
+    scheme, text = found[0]
+    return Presented(text, await _proven(authority, request, scheme, text), _certified(authority, proxies, request))
+
+
+async def _proven(authority: Authority, request: Request, scheme: str, text: str) -> str:
+    """Return the thumbprint of the key that a proof is made with, empty without one. Spec: RFC 9449 §7.1 and §7.2."""
+    proofs = request.headers.getlist("dpop")
+    if not proofs and scheme != "dpop":
+        return ""
+    if len(proofs) != 1 or scheme != "dpop":
+        raise Rejected(Code.PROOF_INVALID, "Send the token as 'Authorization: DPoP', with one DPoP header.")
+    try:
+        url = endpoint(authority.settings, request.url.path)
+        return await check_proof(authority, proofs[0], method=request.method, url=url, access_token=text)
+    except OAuthError as error:
+        raise Rejected(Code.PROOF_INVALID, error.description, detail=error.detail) from None
+
+
+def _certified(authority: Authority, proxies: TrustedProxies, request: Request) -> str:
+    """Return the thumbprint of the certificate of the connection, empty without one. Spec: RFC 8705 §3."""
+    try:
+        certificate = certificate_of(request, authority, proxies)
+    except OAuthError as error:
+        raise Rejected(Code.PROOF_INVALID, error.description) from None
+    return "" if certificate is None else certificate.thumbprint
 
 
 async def _in_form(authority: Authority, request: Request) -> list[tuple[str, str]]:

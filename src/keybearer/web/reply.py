@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 from ..core.errors import KeybearerError
@@ -90,7 +91,16 @@ class Ask(NamedTuple):
     requirement: Requirement
 
 
-Steps = Generator[Ask | None, Verified, Reply]
+class Prove(NamedTuple):
+    """A DPoP proof that an edge wants checked before it goes on; it is sent the thumbprint of the proven key."""
+
+    proof: str
+    method: str
+    url: str
+    access_token: str
+
+
+Steps = Generator[Ask | Prove | None, Any, Reply]
 """An edge's work: it yields what must be verified (``None``: a fresh view first), and returns the reply."""
 
 
@@ -110,7 +120,7 @@ class Suspended(NamedTuple):
     """Work that could not be finished at once, and where it stopped; nothing of the open question was counted yet."""
 
     steps: Steps
-    ask: Ask | None
+    ask: Ask | Prove | None
 
 
 def run_now(steps: Steps, verifier: Verifier) -> Reply | Suspended:
@@ -118,8 +128,8 @@ def run_now(steps: Steps, verifier: Verifier) -> Reply | Suspended:
     try:
         ask = next(steps)
         while True:
-            if ask is None:
-                return Suspended(steps, None)
+            if not isinstance(ask, Ask):
+                return Suspended(steps, ask)
             try:
                 verified = verifier.verify_now(ask.credential, ask.requirement)
             except NotReady:
@@ -132,28 +142,41 @@ def run_now(steps: Steps, verifier: Verifier) -> Reply | Suspended:
         return stop.value  # type: ignore[no-any-return]
 
 
-async def resume(work: Suspended, verifier: Verifier, refresh: Callable[[], Coroutine[Any, Any, None]]) -> Reply:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What an edge's work may wait for: a verify, a fresh view, and the check of a proof."""
+
+    verifier: Verifier
+    refresh: Callable[[], Coroutine[Any, Any, None]]
+    prove: Callable[[Prove], Coroutine[Any, Any, str]]
+
+
+async def resume(work: Suspended, waiting: Waiting) -> Reply:
     """Do the rest of an edge's work, waiting where it must."""
     steps, ask = work
     try:
         while True:
             try:
+                found: Verified | str
                 if ask is None:
-                    await refresh()
+                    await waiting.refresh()
                     ask = next(steps)
                     continue
-                verified = await verifier.verify(ask.credential, ask.requirement)
+                if isinstance(ask, Prove):
+                    found = await waiting.prove(ask)
+                else:
+                    found = await waiting.verifier.verify(ask.credential, ask.requirement)
             except StopIteration:
                 raise
             except KeybearerError as error:
                 ask = steps.throw(error)
             else:
-                ask = steps.send(verified)
+                ask = steps.send(found)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
 
-async def run(steps: Steps, verifier: Verifier, refresh: Callable[[], Coroutine[Any, Any, None]]) -> Reply:
+async def run(steps: Steps, waiting: Waiting) -> Reply:
     """Do an edge's work, waiting where it must."""
-    reply = run_now(steps, verifier)
-    return reply if isinstance(reply, Reply) else await resume(reply, verifier, refresh)
+    reply = run_now(steps, waiting.verifier)
+    return reply if isinstance(reply, Reply) else await resume(reply, waiting)

@@ -44,7 +44,7 @@ class UserinfoEndpoint:
             headers["access-control-allow-headers"] = "authorization, dpop, content-type"
             return Response(b"", 204, headers)
         try:
-            token = await presented(self._authority, request)
+            token = await presented(self._authority, self._proxies, request)
             requirement = Requirement(
                 accept=_ACCEPT,
                 client_ip=self._proxies.client_address(

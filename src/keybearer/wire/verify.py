@@ -50,6 +50,7 @@ class VerifyRequest(Request):
     method: Annotated[str, Meta(max_length=20)] | None = None
     url: Annotated[str, Meta(max_length=8192)] | None = None
     dpop: Annotated[str, Meta(max_length=8192)] | None = None
+    certificate_thumbprint: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{43}$")] | None = None
     request_id: RequestId | None = None
     tags: Annotated[list[Tag], Meta(max_length=10)] = []
 
