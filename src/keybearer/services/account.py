@@ -59,7 +59,7 @@ async def change_email(authority: Authority, signed_in: SignedIn, email: str, *,
         raise InvalidInput.of("email", f"{email[:MAX_SHOWN]!r} is no address such as ada@example.com")
     if not mail_links.may_write(authority, address, source):
         return
-    purpose, kind = mail_links.Purpose(address), ArtefactKind.EMAIL_VERIFICATION
+    purpose, kind = mail_links.Purpose(address, before=signed_in.user.email), ArtefactKind.EMAIL_VERIFICATION
 
     async def work(uow: UnitOfWork) -> str:
         return await mail_links.issue(uow, authority, kind, purpose, user_id=signed_in.user.id)

@@ -63,10 +63,14 @@ class LinkRefused(KeybearerError):
 
 
 class Purpose(msgspec.Struct, forbid_unknown_fields=True):
-    """What a link stands for, besides its kind and its user: the address that it was sent to, and a name."""
+    """What a link stands for, besides its kind and its user: the address that it was sent to, and a name.
+
+    To verify an address, ``before`` is the one that the user had: if that changed since, the link is too old.
+    """
 
     email: str
     name: str = ""
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ async def send(authority: Authority, caller: Caller, user: User, kind: ArtefactK
     """Make a link for a user and send it to their address."""
 
     async def work(uow: UnitOfWork) -> str:
-        link = await issue(uow, authority, kind, Purpose(user.email, user.name), user_id=user.id)
+        purpose = Purpose(user.email, user.name, user.email)
+        link = await issue(uow, authority, kind, purpose, user_id=user.id)
         Deed(uow, caller, authority.clock.now()).note("user.send_link", user.id, details={"kind": kind}, event=False)
         return link
 
@@ -178,6 +183,8 @@ async def verify_email(authority: Authority, text: str, *, source: str | None = 
     async def work(uow: UnitOfWork) -> tuple[User, User]:
         artefact = await _use(uow, authority, kind, text)
         before = await _user_of(uow, artefact)
+        if before.email != _purpose(artefact).before:
+            raise LinkRefused("the address changed since")
         now = authority.clock.now()
         after = touch(before, now, email=_purpose(artefact).email, email_verified=True)
         await uow.update(after)

@@ -240,7 +240,8 @@ async def complete(
         if checked is not factors or factors.failures:
             await uow.update(_settled(checked, factors, now))
         if visit.renews is not None:
-            await sessions.end(uow, authority, caller, await uow.get(Session, visit.renews.id))
+            with contextlib.suppress(NotFound):  # it may have been swept meanwhile
+                await sessions.end(uow, authority, caller, await uow.get(Session, visit.renews.id))
         session, secret = await sessions.start(
             uow, authority, caller, user, amr=amr, acr=level_of(amr), source=visit.source, user_agent=visit.user_agent
         )

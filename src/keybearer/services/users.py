@@ -242,7 +242,7 @@ async def send_link(authority: Authority, caller: Caller, user_id: str, body: Se
         held = await uow.get(Factors, factors_id(user_id))
         if kind is ArtefactKind.INVITATION and held.password_hash:
             raise Conflict("This user has a password already; send a password_reset.")
-        purpose = mail_links.Purpose(user.email, user.name)
+        purpose = mail_links.Purpose(user.email, user.name, user.email)
         sent[:] = [await mail_links.issue(uow, authority, kind, purpose, user_id=user.id)]
         now = authority.clock.now()
         Deed(uow, caller, now).note("user.send_link", user.id, details={"kind": kind}, event=False)

@@ -154,11 +154,24 @@ async def test_an_address_is_verified_and_replaced_by_a_link(world: Embedded) ->
     assert (changed.email, changed.email_verified) == ("ada@lovelace.example", True)
     await world.authority.outbox.settled()
     assert mailbox.subjects("ada@example.com")[-1] == "Your account was changed", "the old address hears of it"
+    me = signed_in(await sign_in(world, "ada@lovelace.example"))
     await account.change_email(world.authority, me, "taken@example.com")
     await make_user(world, "taken@example.com")
     await world.authority.outbox.settled()
     with pytest.raises(mail_links.LinkRefused):
         await mail_links.verify_email(world.authority, mailbox.link("/verify-email"))
+
+
+async def test_an_old_link_does_not_bring_an_old_address_back(world: Embedded) -> None:
+    mailbox = give_mailbox(world.authority)
+    user = await make_user(world)
+    await users.send_link(world.authority, world.root, user.id, SendLink("email_verification"))
+    await world.authority.outbox.settled()
+    link = mailbox.link("/verify-email")
+    await users.update(world.authority, world.root, user.id, UpdateUser(email="new@example.com"))
+    with pytest.raises(mail_links.LinkRefused):
+        await mail_links.verify_email(world.authority, link)
+    assert (await world.store.get(User, user.id)).email == "new@example.com"
 
 
 async def test_a_password_is_changed_with_the_old_one_and_ends_other_sessions(world: Embedded) -> None:
