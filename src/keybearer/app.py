@@ -121,7 +121,7 @@ def _authority(base: Foundation, records: CachedRecords) -> Authority:
         own_api_id=OWN_API_ID,
         passwords=Passwords(base.settings.password_threads),
         outbox=Outbox(delivery_for(base.settings), sender_of(base.settings)),
-        fetcher=GuardedFetcher(base.settings.fetchable),
+        fetcher=GuardedFetcher(base.settings.fetchable, ca=base.settings.fetch_ca),
     )
 
 
@@ -276,6 +276,7 @@ async def _work(
     from .limiters.failures import FailureThrottle
     from .limiters.memory import MemoryLimiter
     from .services import sweeper
+    from .services.backchannel_logout import BackchannelLogout
     from .services.jwt_tokens import JwtReader
     from .services.usage_recorder import UsageRecorder
     from .telemetry import Metrics
@@ -323,6 +324,9 @@ async def _work(
             sweeping = sweeper.Sweeper(authority)
             sweeping.start()
             stack.push_async_callback(sweeping.stop)
+            notices = BackchannelLogout(authority)
+            notices.start()
+            stack.push_async_callback(notices.stop)
         metrics.observe("keybearer_cached_records", "Records that this process keeps.", lambda: len(records))
         metrics.observe(
             "keybearer_view_fresh", "Whether the cache may be trusted now.", lambda: float(records.is_fresh)

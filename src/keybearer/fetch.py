@@ -11,10 +11,10 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urlencode, urlsplit
 
 from .core.errors import Unreachable
 from .ports import Fetched
@@ -30,26 +30,50 @@ TIMEOUT: Final = 5.0
 
 MAX_URL: Final = 2048
 MAX_AT_ONCE: Final = 16
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _MAX_AGE: Final = re.compile(r"(?:^|,)\s*max-age=(\d{1,9})", re.ASCII | re.IGNORECASE)
 
 
 class GuardedFetcher:
-    """Implements ``ports.Fetcher``. ``allowed`` are networks that may be reached although they are not public."""
+    """Implements ``ports.Fetcher``. ``allowed`` are networks that may be reached although they are not public.
 
-    def __init__(self, allowed: Iterable[Network] = (), *, tls: ssl.SSLContext | None = None) -> None:
+    ``ca`` is a PEM file of certificate authorities that are believed besides the public ones.
+    """
+
+    def __init__(self, allowed: Iterable[Network] = (), *, ca: str = "", tls: ssl.SSLContext | None = None) -> None:
         self._allowed = tuple(allowed)
+        self._ca = ca
         self._tls = tls
         self._few = asyncio.Semaphore(MAX_AT_ONCE)
 
-    async def get(self, url: str, *, accept: str = "application/json", limit: int = 65_536) -> Fetched:
+    async def get(
+        self,
+        url: str,
+        *,
+        accept: str = "application/json",
+        headers: Mapping[str, str] = NO_HEADERS,
+        limit: int = 65_536,
+    ) -> Fetched:
         """Return what the URL answers; raises ``Unreachable``."""
+        return await self._fetch("GET", url, {**headers, "accept": accept}, b"", limit)
+
+    async def post_form(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str] = NO_HEADERS, *, limit: int = 65_536
+    ) -> Fetched:
+        """Post a form, once, and return what the URL answers; raises ``Unreachable``."""
+        content = urlencode(form).encode("ascii")
+        sent = {"accept": "application/json", **headers, "content-type": FORM_TYPE}
+        return await self._fetch("POST", url, sent, content, limit)
+
+    async def _fetch(self, method: str, url: str, headers: Mapping[str, str], content: bytes, limit: int) -> Fetched:
         parts = checked_url(url)
         try:
             async with asyncio.timeout(TIMEOUT), self._few:
                 address = await self._resolve(parts)
-                return await self._get(parts, address, accept, limit)
+                return await self._send(method, parts, address, headers, content, limit)
         except TimeoutError:
             raise Unreachable("The URL did not answer in time.", detail=url) from None
 
@@ -80,23 +104,42 @@ class GuardedFetcher:
             return True
         return address.is_global and not address.is_multicast and not _is_nat64(address)
 
-    async def _get(self, parts: SplitResult, address: Address, accept: str, limit: int) -> Fetched:
+    async def _send(
+        self,
+        method: str,
+        parts: SplitResult,
+        address: Address,
+        headers: Mapping[str, str],
+        content: bytes,
+        limit: int,
+    ) -> Fetched:
         import httpx  # loaded when it is first needed: start-up is short
 
         host = f"[{address}]" if isinstance(address, IPv6Address) else str(address)
         port = parts.port or 443
         target = httpx.URL(scheme="https", host=host.strip("[]"), port=port, raw_path=_raw_path(parts))
-        headers = {"host": parts.netloc, "accept": accept, "accept-encoding": "identity", "user-agent": "Keybearer"}
+        sent = {**headers, "host": parts.netloc, "accept-encoding": "identity", "user-agent": "Keybearer"}
+        extensions = {"sni_hostname": parts.hostname or ""}
         try:
             async with (
-                httpx.AsyncClient(verify=self._tls or True, trust_env=False, follow_redirects=False) as client,
+                httpx.AsyncClient(verify=self._context(), trust_env=False, follow_redirects=False) as client,
                 client.stream(
-                    "GET", target, headers=headers, timeout=TIMEOUT, extensions={"sni_hostname": parts.hostname or ""}
+                    method, target, content=content or None, headers=sent, timeout=TIMEOUT, extensions=extensions
                 ) as response,
             ):
                 return await _bounded(response, limit)
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
             raise Unreachable("The URL does not answer.", detail=f"{parts.netloc}: {type(error).__name__}") from None
+
+    def _context(self) -> ssl.SSLContext:
+        """Return whom this fetcher believes: made once, since reading all the public authorities takes a while."""
+        if self._tls is None:
+            import httpx
+
+            self._tls = httpx.create_ssl_context(trust_env=False)
+            if self._ca:
+                self._tls.load_verify_locations(cafile=self._ca)
+        return self._tls
 
 
 def checked_url(url: str) -> SplitResult:

@@ -99,7 +99,10 @@ class Settings:
     client_ca: str = ""
     """A PEM file of the certificate authorities that vouch for clients with ``tls_client_auth``; empty: nobody does."""
     fetch_networks: tuple[str, ...] = ()
-    """Networks that are not public and may still be asked for the ``jwks_uri`` of a client or provider."""
+    """Networks that are not public and may still be asked for what clients and providers publish, and be told of
+    logouts."""
+    fetch_ca: str = ""
+    """A PEM file of certificate authorities that are believed when others are asked, besides the public ones."""
     brand_name: str = "Keybearer"
     """What the pages call this authority."""
     brand_logo: str = ""
@@ -213,10 +216,7 @@ def _check(settings: Settings) -> None:
     except ValueError as error:
         # The text may hold a password, and so may what the parser says about it.
         raise ConfigurationError("--database is not a URL; write postgresql://user@host/name.") from error
-    try:
-        _ = settings.fetchable
-    except ValueError as error:
-        raise ConfigurationError(f"KEYBEARER_FETCH_NETWORKS: {error}; use networks such as 10.0.0.0/8.") from error
+    _check_fetching(settings)
     scheme = settings.database_url.partition(":")[0]
     if scheme not in ("sqlite", "postgresql", "postgres"):
         raise ConfigurationError(f"--database must begin with sqlite:/// or postgresql://, not {scheme!r}.")
@@ -237,6 +237,21 @@ def _check(settings: Settings) -> None:
         raise ConfigurationError("log_level must be debug, info, warning or error.")
     if not settings.host.strip():
         raise ConfigurationError("host is empty; to listen on every address, say 0.0.0.0 or ::.")
+
+
+def _check_fetching(settings: Settings) -> None:
+    try:
+        _ = settings.fetchable
+    except ValueError as error:
+        raise ConfigurationError(f"KEYBEARER_FETCH_NETWORKS: {error}; use networks such as 10.0.0.0/8.") from error
+    if not settings.fetch_ca:
+        return
+    import ssl  # loaded when it is needed: start-up is short
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=settings.fetch_ca)
+    except OSError as error:  # an SSLError is one
+        raise ConfigurationError(f"fetch_ca: {settings.fetch_ca} is no PEM file of certificates: {error}.") from error
 
 
 def _check_people(settings: Settings) -> None:

@@ -30,6 +30,7 @@ class ArtefactKind(StrEnum):
     DECOY = "decoy"
     INITIAL_ACCESS_TOKEN = "initial_access_token"
     UPSTREAM_STATE = "upstream_state"
+    LOGOUT_NOTICE = "logout_notice"
 
 
 @dataclass(frozen=True, slots=True)

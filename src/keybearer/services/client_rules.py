@@ -70,7 +70,7 @@ def _check_uris(problems: Problems, client: Client) -> None:
                 problems.add(f"{field}[{index}]", f"{shown(uri)} {wrong}")
     for field in ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri"):
         uri = getattr(client, field)
-        if uri and not is_web(uri, may_be_plain=field == "backchannel_logout_uri"):
+        if uri and not is_web(uri):
             problems.add(field, "must be an https URL without a fragment")
     for field in _PAGES:
         uri = getattr(client, field)

@@ -71,6 +71,8 @@ def metadata(settings: Settings) -> dict[str, Any]:
         "authorization_response_iss_parameter_supported": True,
         "client_id_metadata_document_supported": settings.client_metadata_documents,
         **_registration(settings),
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         "require_pushed_authorization_requests": False,
         "claim_types_supported": ["normal"],
         "claims_supported": ["iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", *SUPPORTED],
