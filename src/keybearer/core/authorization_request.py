@@ -17,12 +17,12 @@ from urllib.parse import urlencode, urlsplit
 
 from . import pkce, redirect_uri, scopes
 from .clients import Client, GrantType
+from .instant import SECOND
 from .oauth_error import (
     InvalidRequest,
     InvalidTarget,
     OAuthError,
     RegistrationNotSupported,
-    RequestNotSupported,
     RequestUriNotSupported,
     UnauthorizedClient,
     UnsupportedResponseMode,
@@ -43,11 +43,28 @@ _CODE: Final = "code"
 
 
 class ResponseMode(StrEnum):
-    """How the answer travels. Spec: OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode."""
+    """How the answer travels. Spec: OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode, JARM §2.3."""
 
     QUERY = "query"
     FRAGMENT = "fragment"
     FORM_POST = "form_post"
+    QUERY_JWT = "query.jwt"
+    FRAGMENT_JWT = "fragment.jwt"
+    FORM_POST_JWT = "form_post.jwt"
+
+    @property
+    def is_jwt(self) -> bool:
+        """Whether the answer travels as one signed JWT. Spec: JARM §2.3."""
+        return self.value.endswith(".jwt")
+
+    @property
+    def carrier(self) -> ResponseMode:
+        """How the answer travels, wrapped or not."""
+        return ResponseMode(self.value.removesuffix(".jwt"))
+
+
+_SHORT_JWT: Final = "jwt"
+"""The JWT form of the response type's own mode, which is the query for a code. Spec: JARM §2.3.4."""
 
 
 class Prompt(StrEnum):
@@ -113,7 +130,7 @@ class ResponseTarget:
     def url(self, answer: Mapping[str, str]) -> str:
         """Return where to redirect; not for ``form_post``."""
         encoded = urlencode(answer)
-        if self.mode is ResponseMode.FRAGMENT:
+        if self.mode.carrier is ResponseMode.FRAGMENT:
             return f"{self.redirect_uri}#{encoded}"
         if "?" not in self.redirect_uri:
             return f"{self.redirect_uri}?{encoded}"
@@ -159,7 +176,8 @@ def _mode_of(parameters: Parameters) -> ResponseMode:
     """Return the mode that was asked for where there is such a one, else the default of the response type."""
     if "response_mode" not in parameters.repeated:
         try:
-            return ResponseMode(parameters.get("response_mode"))
+            mode = parameters.get("response_mode")
+            return ResponseMode.QUERY_JWT if mode == _SHORT_JWT else ResponseMode(mode)
         except ValueError:
             pass
     # Errors of response types that are not served here go where their senders look for them.
@@ -225,7 +243,7 @@ def parse(parameters: Parameters, client: Client) -> AuthorizationRequest:
         if len(value) > MAX_LENGTH or _UNSOUND.search(value) is not None:
             raise InvalidRequest(f"A parameter may have {MAX_LENGTH:,} characters at most, and no control characters.")
     if parameters.get("request"):
-        raise RequestNotSupported("Request objects are not taken; send the parameters, or push them (RFC 9126).")
+        raise InvalidRequest("request was not read: it cannot stand inside another request.")
     if parameters.get("request_uri"):
         raise RequestUriNotSupported("Only a request_uri that was pushed here (RFC 9126) is taken.")
     if parameters.get("registration"):
@@ -258,8 +276,8 @@ def _check_response(parameters: Parameters, client: Client) -> None:
     if response_type != _CODE:
         raise UnsupportedResponseType("response_type must be 'code'. Tokens are never handed out in a URL.")
     mode = parameters.get("response_mode")
-    if mode and mode not in tuple(ResponseMode):
-        raise UnsupportedResponseMode("response_mode must be query, fragment or form_post.")
+    if mode and mode != _SHORT_JWT and mode not in tuple(ResponseMode):
+        raise UnsupportedResponseMode("response_mode must be query, fragment or form_post, or one of these with .jwt.")
     if GrantType.AUTHORIZATION_CODE not in client.grant_types:
         raise UnauthorizedClient("This client may not use the authorization_code grant.")
 
@@ -301,7 +319,7 @@ def _prompts_of(text: str) -> frozenset[Prompt]:
 
 def _max_age_of(text: str, client: Client) -> int | None:
     if not text:
-        return client.default_max_age
+        return None if client.default_max_age is None else client.default_max_age // SECOND
     if not (text.isascii() and text.isdecimal()):
         raise InvalidRequest("max_age must be a number of seconds, 0 or more.")
     return int(text) if len(text) <= MAX_AGE_DIGITS else 10**MAX_AGE_DIGITS

@@ -15,7 +15,7 @@ from typing import Final
 from ..core import authorization_details
 from ..core.assurance import meets
 from ..core.authorization_code import AuthorizationCode
-from ..core.authorization_request import AuthorizationRequest, Parameters, Prompt, parse, target_of
+from ..core.authorization_request import AuthorizationRequest, Parameters, Prompt, parameters_of, parse, target_of
 from ..core.clients import Client, GrantType, record_id
 from ..core.errors import NotFound
 from ..core.instant import SECOND, Instant
@@ -24,6 +24,7 @@ from ..core.oauth_error import (
     AccessDenied,
     ConsentRequired,
     InvalidRequest,
+    InvalidRequestObject,
     InvalidScope,
     InvalidTarget,
     LoginRequired,
@@ -37,11 +38,12 @@ from ..core.target import is_target, names_of
 from ..core.tokens import IDENTITY_SCOPES
 from ..core.users import User
 from ..ports import UnitOfWork
-from . import client_documents, consent, pushed_requests
+from . import client_documents, consent, pushed_requests, request_objects
 from .asked import Asked
 from .authority import Authority, Caller
 from .codes import put_code
 from .id_tokens import read_hint
+from .key_sets import KeySets
 from .sessions import SignedIn
 from .subjects import subject_for
 
@@ -97,9 +99,37 @@ async def client_in_force(authority: Authority, client_id: str, source: str | No
     return client
 
 
-async def understand(authority: Authority, client: Client, parameters: Parameters, pushed_id: str = "") -> Asked:
-    """Return what a request of a client asks for; raises the ``OAuthError`` to answer with."""
+async def unwrap(authority: Authority, key_sets: KeySets, client: Client, parameters: Parameters) -> Parameters:
+    """Return the parameters that a request object holds, or the request as it is without one. Spec: RFC 9101 §6.
+
+    Raises ``InvalidRequestObject`` and ``RequestNotSupported``.
+    """
+    text = parameters.get("request")
+    if not text:
+        return parameters
+    if "request" in parameters.repeated or parameters.get("request_uri"):
+        raise InvalidRequest("request must stand here once, and without request_uri.")
+    issuer, now = authority.settings.issuer_url, authority.clock.now()
+    keys = await key_sets.of_client(client)
+    try:
+        found = request_objects.parameters_of(text, client, keys, issuer=issuer, now=now)
+    except InvalidRequestObject:
+        # The client may have new keys since they were fetched.
+        keys = await key_sets.of_client(client, afresh=True)
+        found = request_objects.parameters_of(text, client, keys, issuer=issuer, now=now)
+    return parameters_of(found)
+
+
+async def understand(
+    authority: Authority, client: Client, parameters: Parameters, pushed_id: str = "", *, is_signed: bool = False
+) -> Asked:
+    """Return what a request of a client asks for; raises the ``OAuthError`` to answer with.
+
+    ``is_signed`` says that it came in a request object, or was pushed after it was looked at here.
+    """
     target = target_of(parameters, client)
+    if client.require_signed_request_object and not is_signed:
+        raise InvalidRequest("This client must sign its requests (RFC 9101).")
     request = parse(parameters, client)
     if client.require_pushed_authorization_requests and not pushed_id:
         raise InvalidRequest("This client must push its requests first (RFC 9126).")
@@ -309,7 +339,9 @@ async def _answer(
     return await authority.store.transact(work)
 
 
-async def push(authority: Authority, client: Client, parameters: Parameters, key_thumbprint: str = "") -> str:
+async def push(
+    authority: Authority, key_sets: KeySets, client: Client, parameters: Parameters, key_thumbprint: str = ""
+) -> str:
     """Check a request as the authorization endpoint would, keep it, and return its ``request_uri``.
 
     ``key_thumbprint`` is of the key that a DPoP proof came with. Raises ``OAuthError``. Spec: RFC 9126 §2.1.
@@ -317,7 +349,10 @@ async def push(authority: Authority, client: Client, parameters: Parameters, key
     pushed_requests.check_pushable(parameters)
     if parameters.get("client_id") not in ("", client.client_id):
         raise InvalidRequest("client_id is not the client that authenticated.")
-    asked = await understand(authority, client, parameters, pushed_id="pushed")
+    is_signed = bool(parameters.get("request"))
+    parameters = await unwrap(authority, key_sets, client, parameters)
+    pushed_requests.check_pushable(parameters)
+    asked = await understand(authority, client, parameters, pushed_id="pushed", is_signed=is_signed)
     if key_thumbprint:
         with_key(asked, key_thumbprint)
     return await pushed_requests.push(authority, client, parameters, key_thumbprint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..core.authorization_request import ResponseMode
 from ..core.clients import ClientAuthMethod, GrantType, SubjectType
 from ..core.pkce import METHOD
 from ..core.tokens import IDENTITY_SCOPES
@@ -54,7 +55,7 @@ def metadata(settings: Settings) -> dict[str, Any]:
         **{name: endpoint(settings, path) for name, path in ENDPOINTS.items()},
         "scopes_supported": sorted(IDENTITY_SCOPES),
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query", "fragment", "form_post"],
+        "response_modes_supported": [*ResponseMode, "jwt"],
         "grant_types_supported": [grant.value for grant in GRANTS],
         "subject_types_supported": [kind.value for kind in SubjectType],
         "id_token_signing_alg_values_supported": signing,
@@ -77,7 +78,9 @@ def metadata(settings: Settings) -> dict[str, Any]:
         "claim_types_supported": ["normal"],
         "claims_supported": ["iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", *SUPPORTED],
         "claims_parameter_supported": True,
-        "request_parameter_supported": False,
+        "request_parameter_supported": True,
+        "request_object_signing_alg_values_supported": asymmetric,
+        "authorization_signing_alg_values_supported": signing,
         "request_uri_parameter_supported": False,
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "ui_locales_supported": ["en"],

@@ -12,7 +12,7 @@ import msgspec
 
 from ..core.clients import Client
 from ..core.instant import HOUR, MINUTE, SECOND, Instant
-from ..core.oauth_error import InvalidRequestObject
+from ..core.oauth_error import InvalidRequestObject, RequestNotSupported
 from ..formats import jws
 from ..formats.jws import ASYMMETRIC, InvalidJws
 
@@ -27,10 +27,11 @@ _STRUCTURED: Final = frozenset({"claims", "authorization_details"})
 
 def parameters_of(
     text: str, client: Client, keys: Sequence[Mapping[str, Any]], *, issuer: str, now: Instant
-) -> dict[str, str]:
-    """Return the parameters of a request object that this client signed; raises ``InvalidRequestObject``.
+) -> list[tuple[str, str]]:
+    """Return the parameters of a request object that this client signed.
 
     ``keys`` are the client's public keys. The parameters beside the object do not count (RFC 9101 §6.3).
+    Raises ``InvalidRequestObject``, and ``RequestNotSupported`` for one that nobody signed.
     """
     claims = _verified(text, client, keys)
     if "request" in claims or "request_uri" in claims:
@@ -41,15 +42,22 @@ def parameters_of(
     if issuer not in (audience if isinstance(audience, list) else [audience]):
         raise InvalidRequestObject("aud in the request object must be the issuer.")
     _check_times(claims, now)
-    return {name: _text(name, value) for name, value in claims.items() if name not in _NOT_PARAMETERS}
+    return [
+        (name, _text(name, one))
+        for name, value in claims.items()
+        if name not in _NOT_PARAMETERS
+        for one in (value if name == "resource" and isinstance(value, list) else [value])
+    ]
 
 
 def _verified(text: str, client: Client, keys: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     try:
-        unverified = jws.parse(text)
+        unverified = jws.parse(text if not text.endswith(".") else text + "AA")
     except InvalidJws as error:
         raise InvalidRequestObject("The request object is not a signed JWT.", detail=error.detail) from None
     header = unverified.unverified_header
+    if header["alg"] == "none":
+        raise RequestNotSupported("Request objects must be signed.")
     if str(header.get("typ", "")).lower().removeprefix("application/") not in TYPES:
         raise InvalidRequestObject("typ of the request object must be oauth-authz-req+jwt.")
     wanted = client.request_object_signing_alg

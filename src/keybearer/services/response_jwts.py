@@ -10,13 +10,6 @@ from ..core.instant import MINUTE, SECOND
 from .authority import Authority
 
 LIFETIME_IN: Final = 10 * MINUTE
-MODES: Final[Mapping[str, str]] = {
-    "jwt": "query",
-    "query.jwt": "query",
-    "fragment.jwt": "fragment",
-    "form_post.jwt": "form_post",
-}
-"""The response modes that wrap, and how the one parameter ``response`` then travels. Spec: JARM §2.3."""
 
 
 async def response_jwt(authority: Authority, client: Client, parameters: Mapping[str, str]) -> str:

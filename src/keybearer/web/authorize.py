@@ -23,11 +23,19 @@ from ..core.authorization_request import (
     target_of,
 )
 from ..core.clients import Client
-from ..core.oauth_error import AccessDenied, InvalidRequest, InvalidRequestUri, OAuthError
+from ..core.oauth_error import (
+    AccessDenied,
+    InvalidRequest,
+    InvalidRequestObject,
+    InvalidRequestUri,
+    OAuthError,
+    RequestNotSupported,
+)
 from ..services import authorize, pushed_requests
 from ..services.asked import Asked
 from ..services.authority import Caller
 from ..services.authorize import Answered, AskAccount, AskConsent, AskSignIn, Step
+from ..services.response_jwts import response_jwt
 from . import flows
 from .flows import Flow
 from .pages.site import Site, Visit
@@ -47,6 +55,8 @@ class Loaded(NamedTuple):
     parameters: Parameters
     target: ResponseTarget
     pushed: pushed_requests.Pushed | None
+    is_signed: bool
+    problem: OAuthError | None = None
 
 
 async def serve(site: Site, visit: Visit) -> Response:
@@ -63,7 +73,7 @@ async def serve(site: Site, visit: Visit) -> Response:
     try:
         site.keep(visit, flow)
     except OAuthError as error:
-        return answer(site, visit, flow, loaded.target, error_values(error))
+        return await answer(site, visit, flow, loaded, error_values(error))
     return site.to(visit, CONTINUE, flow=flow.id)
 
 
@@ -94,14 +104,24 @@ async def load(site: Site, visit: Visit, flow: Flow, *, is_new: bool = False) ->
         # Only what was pushed counts, whatever else stands beside it (RFC 9126 §4, RFC 9101 §6.3).
         pushed = await pushed_requests.find(site.authority, client.id, uri, begun=not is_new)
         parameters = pushed.parameters
-    return Loaded(client, parameters, target_of(parameters, client), pushed)
+    is_signed = pushed is not None or bool(parameters.get("request"))
+    try:
+        parameters = await authorize.unwrap(site.authority, site.key_sets, client, parameters)
+    except (InvalidRequestObject, RequestNotSupported) as error:
+        # What stands beside the object counts for one thing: a registered URI may hear that the object is no good.
+        return Loaded(client, parameters, target_of(parameters, client), pushed, is_signed, error)
+    return Loaded(client, parameters, target_of(parameters, client), pushed, is_signed)
 
 
 async def understand(site: Site, loaded: Loaded) -> Asked:
     """Return what a request asks for; raises the ``OAuthError`` to answer with."""
+    if loaded.problem is not None:
+        raise loaded.problem
     pushed = loaded.pushed
     pushed_id = "" if pushed is None else pushed.id
-    asked = await authorize.understand(site.authority, loaded.client, loaded.parameters, pushed_id)
+    asked = await authorize.understand(
+        site.authority, loaded.client, loaded.parameters, pushed_id, is_signed=loaded.is_signed
+    )
     return asked if pushed is None or not pushed.key_thumbprint else authorize.with_key(asked, pushed.key_thumbprint)
 
 
@@ -116,9 +136,9 @@ async def look(site: Site, visit: Visit, flow: Flow, *, is_new: bool = False) ->
         if is_new and not isinstance(step, Answered):
             site.keep(visit, flow)
     except OAuthError as error:
-        return refuse(site, visit, flow, loaded.target, error)
+        return await refuse(site, visit, flow, loaded, error)
     if isinstance(step, Answered):
-        return answer(site, visit, flow, loaded.target, {"code": step.code.reveal()})
+        return await answer(site, visit, flow, loaded, {"code": step.code.reveal()})
     return asked, step
 
 
@@ -128,7 +148,7 @@ async def advance(site: Site, visit: Visit, flow: Flow, *, is_new: bool = False)
     if isinstance(found, Response):
         return found
     asked, step = found
-    return to_step(site, visit, flow, asked.target, step)
+    return await to_step(site, visit, flow, asked, step)
 
 
 async def agree(site: Site, visit: Visit, flow: Flow, selected: frozenset[str]) -> Response:
@@ -140,14 +160,14 @@ async def agree(site: Site, visit: Visit, flow: Flow, selected: frozenset[str]) 
             site.authority, caller_of(visit), asked, visit.signed_in, flow.begun_at, selected, chosen=flow.chosen
         )
     except OAuthError as error:
-        return refuse(site, visit, flow, loaded.target, error)
-    return to_step(site, visit, flow, loaded.target, step)
+        return await refuse(site, visit, flow, loaded, error)
+    return await to_step(site, visit, flow, loaded, step)
 
 
 async def deny(site: Site, visit: Visit, flow: Flow) -> Response:
     """Tell the client that the user said no."""
     loaded = await load(site, visit, flow)
-    return refuse(site, visit, flow, loaded.target, AccessDenied("The user said no."))
+    return await refuse(site, visit, flow, loaded, AccessDenied("The user said no."))
 
 
 def choose(site: Site, visit: Visit, flow: Flow) -> Response:
@@ -156,11 +176,11 @@ def choose(site: Site, visit: Visit, flow: Flow) -> Response:
     return site.to(visit, CONTINUE, flow=flow.id)
 
 
-def to_step(site: Site, visit: Visit, flow: Flow, target: ResponseTarget, step: Step) -> Response:
+async def to_step(site: Site, visit: Visit, flow: Flow, asked: Loaded | Asked, step: Step) -> Response:
     """Send the browser where a step takes place."""
     match step:
         case Answered(code):
-            return answer(site, visit, flow, target, {"code": code.reveal()})
+            return await answer(site, visit, flow, asked, {"code": code.reveal()})
         case AskSignIn():
             return site.to(visit, "/sign-in", flow=flow.id)
         case AskAccount():
@@ -169,18 +189,21 @@ def to_step(site: Site, visit: Visit, flow: Flow, target: ResponseTarget, step: 
             return site.to(visit, "/consent", flow=flow.id)
 
 
-def refuse(site: Site, visit: Visit, flow: Flow, target: ResponseTarget, error: OAuthError) -> Response:
+async def refuse(site: Site, visit: Visit, flow: Flow, asked: Loaded | Asked, error: OAuthError) -> Response:
     """Send an error to the client; a pushed request that was answered before gets a page, and no second answer."""
     if isinstance(error, InvalidRequestUri):
         raise error
-    return answer(site, visit, flow, target, error_values(error))
+    return await answer(site, visit, flow, asked, error_values(error))
 
 
-def answer(site: Site, visit: Visit, flow: Flow, target: ResponseTarget, values: dict[str, str]) -> Response:
+async def answer(site: Site, visit: Visit, flow: Flow, asked: Loaded | Asked, values: dict[str, str]) -> Response:
     """Send an answer to the client, in the mode that it asked for."""
     site.drop(visit, flow)
+    target = asked.target
     fields = target.answer(site.authority.settings.issuer_url, values)
-    if target.mode is ResponseMode.FORM_POST:
+    if target.mode.is_jwt:
+        fields = {"response": await response_jwt(site.authority, asked.client, fields)}
+    if target.mode.carrier is ResponseMode.FORM_POST:
         return site.page(
             visit,
             "form_post.html",

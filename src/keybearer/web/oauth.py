@@ -50,7 +50,7 @@ class OAuthEndpoints:
         self._proxies = proxies
         self._limiter = verifier.engines.limiter
         self._tag_key = authority.keyring.derived(issue.TAG_PURPOSE)
-        key_sets = KeySets(authority)
+        self._key_sets = key_sets = KeySets(authority)
         self._authentication = ClientAuthentication(authority, verifier.engines.throttle, key_sets)
         self._token_endpoint = TokenEndpoint(authority, verifier, self._authentication, key_sets)
         self._introspection = Introspection(authority, verifier, self._authentication, self._tag_key)
@@ -104,7 +104,7 @@ class OAuthEndpoints:
             nonces = self._authority.settings.dpop_nonces
             thumbprint = await dpop.check_proof(self._authority, proof, method="POST", url=url, needs_nonce=nonces)
         parameters = pushed_requests.parameters_in(asked.form)
-        request_uri = await authorize.push(self._authority, client, parameters, thumbprint)
+        request_uri = await authorize.push(self._authority, self._key_sets, client, parameters, thumbprint)
         expires_in = pushed_requests.EXPIRES_IN // SECOND
         return _json({"request_uri": request_uri, "expires_in": expires_in}, 201, request_id_of(request))
 

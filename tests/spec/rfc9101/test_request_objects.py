@@ -10,7 +10,7 @@ from joserfc import jws as joserfc_jws
 
 from keybearer.core.clients import Client
 from keybearer.core.instant import Instant
-from keybearer.core.oauth_error import InvalidRequestObject
+from keybearer.core.oauth_error import InvalidRequestObject, RequestNotSupported
 from keybearer.services.request_objects import parameters_of
 
 ISSUER = "https://keys.example.com"
@@ -40,7 +40,7 @@ def signed(key: Any = KEY, typ: str | None = "oauth-authz-req+jwt", **changes: A
 
 
 def read(text: str, client: Client = CLIENT, keys: Any = (PUBLIC,)) -> dict[str, str]:
-    return parameters_of(text, client, keys, issuer=ISSUER, now=NOW)
+    return dict(parameters_of(text, client, keys, issuer=ISSUER, now=NOW))
 
 
 @pytest.mark.spec("RFC 9101", "4", "MUST")
@@ -81,8 +81,19 @@ def test_jwts_of_other_kinds_are_no_request_objects(typ: str) -> None:
     ids=["another key", "no signature", "empty", "no JWT", "none"],
 )
 def test_what_the_client_did_not_sign(text: str) -> None:
-    with pytest.raises(InvalidRequestObject):
+    with pytest.raises((InvalidRequestObject, RequestNotSupported)):
         read(text)
+
+
+def test_an_unsigned_object_has_an_error_of_its_own() -> None:
+    with pytest.raises(RequestNotSupported):
+        read("eyJhbGciOiJub25lIn0." + signed().split(".")[1] + ".")
+
+
+def test_several_resources() -> None:
+    several = ["https://a.example", "https://b.example"]
+    found = parameters_of(signed(resource=several), CLIENT, (PUBLIC,), issuer=ISSUER, now=NOW)
+    assert [value for name, value in found if name == "resource"] == several
 
 
 @pytest.mark.parametrize(

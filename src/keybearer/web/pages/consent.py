@@ -29,7 +29,7 @@ async def show(site: Site, visit: Visit) -> Response:
         return found
     asked, step = found
     if not isinstance(step, AskConsent):
-        return authorize.to_step(site, visit, flow, asked.target, step)
+        return await authorize.to_step(site, visit, flow, asked, step)
     return site.page(visit, "consent.html", form_targets=[asked.target.source], view=step.view, flow=flow)
 
 

@@ -105,7 +105,7 @@ async def show(site: Site, visit: Visit) -> Response:
             return found
         asked, step = found
         if not isinstance(step, AskSignIn) and not again:
-            return authorize.to_step(site, visit, way.flow, asked.target, step)
+            return await authorize.to_step(site, visit, way.flow, asked, step)
     elif visit.signed_in is not None and not again:
         return onward(site, visit, way)
     return _password_page(site, visit, way, email=_hint(way) or _known_email(visit))

@@ -20,6 +20,7 @@ from ...core.oauth_error import OAuthError, ServerError, TooManyRequests
 from ...ports import Limiter
 from ...services import sessions, sign_in
 from ...services.authority import Authority, Caller
+from ...services.key_sets import KeySets
 from ...services.passkeys import origin
 from ...services.recency import SignInNeeded
 from ...services.sessions import SignedIn
@@ -103,6 +104,7 @@ class Site:
     def __init__(self, authority: Authority, limiter: Limiter, proxies: TrustedProxies) -> None:
         self.authority = authority
         self.limiter = limiter
+        self.key_sets = KeySets(authority)
         self.renderer = Renderer(authority.settings)
         self.origin = origin(authority.settings)
         self._proxies = proxies
