@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from ..core.clients import Client, record_id
-from ..core.errors import NotFound
 from ..core.oauth_error import InvalidClient, InvalidRequest
 from ..core.records import State
 from ..formats.assertion import claimed_client
@@ -34,12 +33,7 @@ _MAX_ID: Final = 255
 async def authenticate(presented: Presented, means: Means) -> Client:
     """Return the client that proved itself, and is enabled; raises ``InvalidClient``, ``InvalidRequest``."""
     client_id = _claimed(presented)
-    client: Client | None = None
-    if len(client_id) <= _MAX_ID:
-        try:
-            client = await means.store.get(Client, record_id(client_id))
-        except NotFound:
-            client = None
+    client = await means.find_client(record_id(client_id)) if len(client_id) <= _MAX_ID else None
     if client is None:
         secret = presented.basic.client_secret if presented.basic else presented.form.get("client_secret")
         match_nobody(secret, means.keyring)

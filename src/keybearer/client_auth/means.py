@@ -18,13 +18,17 @@ Keys = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Engines and facts. ``audiences`` are what a client assertion may be for; ``keys_of`` returns a client's JWKs,
-    fetched if need be (``afresh``: again); ``open_secret`` the readable client secret of ``client_secret_jwt``."""
+    """Engines and facts.
+
+    ``audiences`` are what a client assertion may be for, ``find_client`` finds a client by its id, ``keys_of`` its JWKs,
+    fetched if need be (``True``: again), ``open_secret`` the readable client secret of ``client_secret_jwt``.
+    """
 
     keyring: Keyring
     store: Store
     now: Instant
     audiences: frozenset[str]
+    find_client: Callable[[str], Awaitable[Client | None]]
     keys_of: Callable[[Client, bool], Awaitable[Keys]]
     open_secret: Callable[[Client, bytes], str]
     authorities: Sequence[x509.Certificate] = ()

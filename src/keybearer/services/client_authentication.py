@@ -15,10 +15,9 @@ from cryptography import x509
 from .. import client_auth
 from ..client_auth import Means, Presented
 from ..core.clients import Client, is_document_id
-from ..core.errors import ConfigurationError, NotFound
+from ..core.errors import ConfigurationError
 from ..core.form import Form
 from ..core.oauth_error import InvalidClient, TooManyRequests
-from ..core.records import Project, State
 from ..core.secret import Secret
 from ..formats.assertion import claimed_client
 from ..ports import Throttle
@@ -26,6 +25,7 @@ from . import client_documents
 from .authority import Authority, Caller
 from .clients import SEAL_PURPOSE
 from .key_sets import KeySets
+from .known_clients import KnownClient, KnownClients
 from .sealing import open_sealed
 
 Address = IPv4Address | IPv6Address
@@ -67,37 +67,43 @@ class ClientAuthentication:
         self._authority = authority
         self._throttle = throttle
         self._key_sets = key_sets
+        self._known = KnownClients(authority)
         self.audiences = frozenset({authority.settings.issuer_url})
         self._authorities = load_authorities(authority.settings.client_ca)
 
-    async def client_of(self, request: OAuthRequest) -> tuple[Client, Project]:
-        """Return the client that proved itself, and its project; raises ``InvalidClient``, ``TooManyRequests``."""
+    async def client_of(self, request: OAuthRequest) -> KnownClient:
+        """Return the client that proved itself; raises ``InvalidClient``, ``TooManyRequests``."""
         self.slow_down(request)
         authority = self._authority
         presented = request.presented
-        named = presented.form.get("client_id") or claimed_client(presented.assertion)
+        named = presented.form.get("client_id") or (presented.assertion and claimed_client(presented.assertion))
         if is_document_id(named):
             await client_documents.resolve(authority, named, str(request.source or ""))
+        found: list[KnownClient] = []
+
+        async def find_client(client_id: str) -> Client | None:
+            known = await self._known.find(client_id)
+            if known is None:
+                return None
+            found.append(known)
+            return known.client
+
         means = Means(
             keyring=authority.keyring,
             store=authority.store,
             now=authority.clock.now(),
             audiences=self.audiences,
+            find_client=find_client,
             keys_of=self._key_sets.of_client,
             open_secret=self._open_secret,
             authorities=self._authorities,
         )
         try:
-            client = await client_auth.authenticate(request.presented, means)
-            project = await authority.store.get(Project, client.project_id)
-            if project.state is not State.ENABLED:
-                raise NotFound("project", project.id)
+            await client_auth.authenticate(request.presented, means)
         except InvalidClient:
             self.failed(request)
             raise
-        except NotFound:
-            raise InvalidClient(client_auth.FAILED) from None
-        return client, project
+        return found[-1]
 
     def _open_secret(self, client: Client, sealed: bytes) -> str:
         return open_sealed(self._authority.keyring, SEAL_PURPOSE, sealed, client.id.encode()).decode()

@@ -72,7 +72,7 @@ class Introspection:
 
     async def _asker(self, request: OAuthRequest) -> Asker:
         if request.bearer is None:
-            client, _ = await self._authentication.client_of(request)
+            client = (await self._authentication.client_of(request)).client
             if client.is_public:
                 raise InvalidClient("Introspection is for clients that authenticate, and for service keys.")
             return Asker(client.id, client.project_id, client)

@@ -28,7 +28,7 @@ async def revoke(
     authority: Authority, authentication: ClientAuthentication, request: OAuthRequest, tag_key: bytes
 ) -> None:
     """Revoke a token of the client that asks; raises ``OAuthError``, and ``Unavailable`` when that was not stored."""
-    client, _ = await authentication.client_of(request)
+    client = (await authentication.client_of(request)).client
     text = request.form.need("token")
     parts = credential.split(text)
     if parts is not None and parts[0] not in (opaque.PREFIX, refresh_token.PREFIX):

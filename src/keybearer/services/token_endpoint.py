@@ -17,10 +17,9 @@ from ..core.oauth_error import (
     UnauthorizedClient,
     UnsupportedGrantType,
 )
-from ..core.records import Api, Project, RateLimit, Take, bind_limits
-from ..core.target import is_target
+from ..core.records import RateLimit, Take, bind_limits
 from ..grants import GRANTS, TokenRequest
-from ..ports import NotReady, Observer
+from ..ports import Observer
 from ..verify import Verifier
 from . import issue
 from .authority import Authority
@@ -50,7 +49,7 @@ class TokenEndpoint:
     async def answer(self, request: OAuthRequest) -> dict[str, Any]:
         """Return the members of the answer; raises ``OAuthError``, and ``Unavailable`` when nothing was issued."""
         authority, form = self._authority, request.form
-        client, project = await self._authentication.client_of(request)
+        client, project, apis = await self._authentication.client_of(request)
         await self._slow_down(client)
         grant_type = form.need("grant_type")
         grant = _BY_TYPE.get(grant_type)
@@ -61,7 +60,7 @@ class TokenEndpoint:
         token_request = TokenRequest(
             client=client,
             project=project,
-            apis=await self.apis_of(project),
+            apis=apis,
             form=form,
             now=authority.clock.now(),
             key_thumbprint=await self._key_of(request, client),
@@ -94,17 +93,6 @@ class TokenEndpoint:
             )
             if not taken.admitted:
                 raise TooManyRequests("This client asks for tokens too often; keep and reuse them.", taken.retry_in)
-
-    async def apis_of(self, project: Project) -> tuple[Api, ...]:
-        """Return the APIs that clients of a project may have tokens for."""
-        records = self._authority.records
-        while True:
-            try:
-                found = [records.api(api_id) for api_id in project.enabled_apis]
-            except NotReady:
-                await records.refresh()
-            else:
-                return tuple(api for api in found if api is not None and is_target(api))
 
     async def _key_of(self, request: OAuthRequest, client: Client) -> str:
         """Return the thumbprint of the key that the request proves, empty without a proof. Spec: RFC 9449 §5."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -79,6 +79,7 @@ def create_web(
     dispatcher = Dispatcher(authority, verifier, proxies)
     credentials = CredentialEndpoints(authority, verifier, proxies)
     verify, forward = credentials.edge(verify_edge), credentials.edge(forward_edge)
+    oauth = OAuthEndpoints(authority, verifier, proxies)
     userinfo = UserinfoEndpoint(authority, verifier, proxies).serve
     openapi = msgspec.json.encode(document(OPERATIONS))
 
@@ -114,13 +115,13 @@ def create_web(
         *DiscoveryEndpoints(authority).routes(),
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),
-        *OAuthEndpoints(authority, verifier, proxies).routes(),
+        *oauth.routes(),
         *page_routes(authority, verifier.engines.limiter, proxies),
         *_by_path(dispatcher),
     ]
     web = Starlette(exception_handlers={HTTPException: _http_problem, Exception: _unexpected})
     web.router = PlainPathsFirst(routes)
-    return _Counted(web, count_request, access_log=authority.settings.access_log)
+    return _Counted(web, oauth.direct(), count_request, access_log=authority.settings.access_log)
 
 
 def _by_path(dispatcher: Dispatcher) -> list[Route]:
@@ -166,23 +167,37 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 class _Counted:
-    """Counts answers by route template and status, never by what stood in the path."""
+    """Counts answers by route template and status, never by what stood in the path.
 
-    def __init__(self, web: Starlette, count: Callable[[str, int], None], *, access_log: bool) -> None:
+    ``direct`` has, by method and path, what needs nothing of the framework: it answers every error itself.
+    """
+
+    def __init__(
+        self,
+        web: Starlette,
+        direct: Mapping[tuple[str, str], ASGIApp],
+        count: Callable[[str, int], None],
+        *,
+        access_log: bool,
+    ) -> None:
         self._web = web
+        self._direct = direct
         self._count = count
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and look at the status that goes out."""
 
+        place = (scope.get("method", ""), scope.get("path", ""))
+        direct = self._direct.get(place)
+
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = scope.get("route")
-                path, status = getattr(route, "path", "(none)"), int(message["status"])
+                path = place[1] if direct is not None else getattr(scope.get("route"), "path", "(none)")
+                status = int(message["status"])
                 self._count(path, status)
                 if self._access_log:
                     log_access(path, status, str(scope.get("state", {}).get(REQUEST_ID, "")))
             await send(message)
 
-        await self._web(scope, receive, counted)
+        await (direct or self._web)(scope, receive, counted)

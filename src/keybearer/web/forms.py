@@ -68,7 +68,8 @@ async def read_request(
         request_id=request_id_of(request),
         proofs=tuple(proofs),
         bearer=bearer,
-        accepts_jwt=any(part.partition(";")[0].strip() == INTROSPECTION_JWT for part in accept.split(",")),
+        accepts_jwt=bool(accept)
+        and any(part.partition(";")[0].strip() == INTROSPECTION_JWT for part in accept.split(",")),
     )
 
 
