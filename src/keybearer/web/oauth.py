@@ -105,7 +105,7 @@ class OAuthEndpoints:
         return _json(said, 200, request_id_of(request))
 
     async def _push(self, asked: OAuthRequest, request: Request) -> Response:
-        client, _ = await self._authentication.client_of(asked)
+        client = (await self._authentication.client_of(asked)).client
         await pushed_requests.slow_down(self._limiter, client, None if asked.source is None else str(asked.source))
         if len(asked.proofs) > 1:
             raise InvalidDpopProof("There is more than one DPoP proof.")
