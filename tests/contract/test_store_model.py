@@ -10,11 +10,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from keybearer.core.artefacts import ArtefactKind
+from keybearer.core.clients import Client, ClientOrigin
+from keybearer.core.credential import first_id_at
 from keybearer.core.errors import KeybearerError
+from keybearer.core.grants import Grant
 from keybearer.core.instant import DAY, HOUR, Instant
 from keybearer.core.lifecycle import Change, change, touch
 from keybearer.core.quota import CalendarUnit
 from keybearer.core.records import Api, ApiKey, CreditPolicy, Identity, Plan, Project, Quota
+from keybearer.core.sessions import Session
+from keybearer.core.users import User
 from keybearer.ports import (
     Charge,
     CreditTake,
@@ -30,10 +36,21 @@ from keybearer.ports import (
 )
 from keybearer.stores.memory import MemoryStore
 from keybearer.stores.sqlite import SqliteStore
-from tests.contract import making
+from tests.contract import making, making_tokens
 from tests.contract.making import AUDIT_KEY, NOW, HandClock, draft
 
-KINDS = (Api, Project, Plan, Identity, ApiKey)
+PREFIXES: dict[Any, str] = {
+    Api: "api",
+    Project: "proj",
+    Plan: "plan",
+    Identity: "idn",
+    ApiKey: "key",
+    User: "user",
+    Session: "sess",
+    Client: "client",
+    Grant: "grant",
+}
+KINDS = tuple(PREFIXES)
 numbers = st.integers(1, 3)
 owners = st.sampled_from(["key:key_0001", "key:key_0002", "identity:idn_0001"])
 policies = st.sampled_from(
@@ -48,11 +65,49 @@ quotas = st.sampled_from(
 )
 texts = st.one_of(st.sampled_from(["a", "b", "ü"]), st.text(max_size=3))
 PLANS = st.sampled_from([None, "plan_0001"])
+USERS = st.sampled_from(["user_0001", "user_0002"])
+CLIENTS = st.sampled_from(["client_0001", "client_0002"])
+SCOPES = st.sampled_from([(), ("openid",), ("openid", "orders:read")])
+LINKS = ("client_id", "user_id", "grant_id", "session_id", "key_id")
+FAMILIES = st.builds(
+    making_tokens.family,
+    numbers,
+    client_id=CLIENTS,
+    user_id=st.one_of(st.none(), USERS),
+    grant_id=st.sampled_from([None, "grant_0001", "odd"]),
+    session_id=st.sampled_from([None, "sess_0001"]),
+    generation=st.integers(1, 3),
+    idle_in=st.sampled_from([DAY, 20 * DAY]),
+)
+TOKEN_IDS = st.sampled_from([f"at_{first_id_at(Instant(NOW + day * DAY))}000000000" for day in (0, 1, 3)])
+TOKENS = st.builds(
+    making_tokens.token,
+    id=TOKEN_IDS,
+    client_id=CLIENTS,
+    user_id=st.one_of(st.none(), USERS),
+    grant_id=st.sampled_from([None, "grant_0001"]),
+    session_id=st.sampled_from([None, "sess_0001"]),
+    family_id=st.sampled_from([None, "rt_0001", "odd"]),
+    key_id=st.sampled_from([None, None, "key_0001"]),
+    api_id=st.sampled_from([None, "api_0001"]),
+    scopes=SCOPES,
+)
+ARTEFACTS = st.builds(
+    making_tokens.artefact,
+    st.sampled_from(["a1", "a2"]),
+    kind=st.sampled_from([ArtefactKind.PROOF_ID, ArtefactKind.DEVICE_CODE]),
+    subject=st.sampled_from(["", "user_0001"]),
+    expires_at=st.sampled_from([NOW, Instant(NOW + DAY)]),
+)
 RECORDS = st.one_of(
     st.builds(making.plan, numbers, name=texts),
     st.builds(making.api, numbers, name=texts, identifier=st.sampled_from(["x", "y"]), default_plan_id=PLANS),
     st.builds(making.project, numbers, name=texts, plan_id=PLANS),
     st.builds(making.identity, numbers, external_id=st.sampled_from(["u", "v"])),
+    st.builds(making_tokens.user, numbers, email=st.sampled_from(["x", "y", "z"])),
+    st.builds(making_tokens.session, numbers, user_id=USERS, idle_in=st.sampled_from([DAY, 40 * DAY])),
+    st.builds(making_tokens.client, numbers, origin=st.sampled_from(list(ClientOrigin)), scopes=SCOPES),
+    st.builds(making_tokens.consent, numbers, user_id=USERS, client_id=CLIENTS, scopes=SCOPES),
     st.builds(
         making.key,
         numbers,
@@ -153,7 +208,7 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(KINDS), number=numbers, wanted=st.sampled_from(list(Change)))
     def change(self, kind: Any, number: int, wanted: Change) -> None:
-        prefix = {Api: "api", Project: "proj", Plan: "plan", Identity: "idn", ApiKey: "key"}[kind]
+        prefix = PREFIXES[kind]
 
         async def work(unit: UnitOfWork) -> None:
             before = await unit.get(kind, f"{prefix}_{number:04}")
@@ -164,8 +219,47 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(kind=st.sampled_from(KINDS), number=numbers)
     def forget(self, kind: Any, number: int) -> None:
-        prefix = {Api: "api", Project: "proj", Plan: "plan", Identity: "idn", ApiKey: "key"}[kind]
+        prefix = PREFIXES[kind]
         self.both("transact", lambda unit: unit.forget(kind, f"{prefix}_{number:04}"))
+
+    @rule(token=TOKENS, fails=st.booleans())
+    def add_token(self, token: Any, fails: bool) -> None:
+        async def work(unit: UnitOfWork) -> None:
+            await unit.add_token(token)
+            if fails:
+                raise KeybearerError("no")
+
+        self.both("transact", work)
+
+    @rule(token=TOKENS)
+    def claim_token(self, token: Any) -> None:
+        self.both("find_token", token.id, dataclasses.replace(token, digest=b""))
+
+    @rule(token_id=TOKEN_IDS, days=st.integers(0, 3))
+    def revoke_token(self, token_id: str, days: int) -> None:
+        self.both("transact", lambda unit: unit.revoke_token(token_id, Instant(NOW + days * DAY)))
+
+    @rule(family=FAMILIES, is_new=st.booleans(), generation=st.integers(1, 3))
+    def put_family(self, family: Any, is_new: bool, generation: int) -> None:
+        if is_new:
+            self.both("transact", lambda unit: unit.add_family(family))
+        else:
+            self.both("transact", lambda unit: unit.update_family(family, generation=generation))
+
+    @rule(column=st.sampled_from([*LINKS, "nonsense"]), value=st.one_of(USERS, CLIENTS, st.sampled_from(["odd"])))
+    def revoke_families(self, column: str, value: str) -> None:
+        self.both("transact", lambda unit: unit.revoke_families(column, value, self.clock.at))
+
+    @rule(artefact=ARTEFACTS, is_new=st.booleans())
+    def put_artefact(self, artefact: Any, is_new: bool) -> None:
+        if is_new:
+            self.both("transact", lambda unit: unit.add_artefact(artefact))
+        else:
+            self.both("transact", lambda unit: unit.update_artefact(artefact))
+
+    @rule(subject=st.sampled_from(["", "user_0001"]))
+    def remove_artefacts(self, subject: str) -> None:
+        self.both("transact", lambda unit: unit.remove_artefacts(ArtefactKind.PROOF_ID, subject))
 
     @rule(owner=owners, amount=st.integers(-1, 12), policy=policies, add=st.booleans())
     def credit(self, owner: str, amount: int, policy: CreditPolicy, add: bool) -> None:
@@ -227,6 +321,12 @@ class TwoStores(RuleBasedStateMachine):
         for number in range(1, 4):
             self.both("find", f"key_{number:04}")
         self.both("find_foreign", ["f2", "f1"])
+        for day in (0, 1, 3):
+            self.both("find_token", f"at_{first_id_at(Instant(NOW + day * DAY))}000000000")
+        for number in range(1, 4):
+            self.both("get_family", f"rt_{number:04}")
+        for artefact_id in ("a1", "a2"):
+            self.both("get_artefact", ArtefactKind.PROOF_ID, artefact_id)
         self.both("events", 0)
         self.both("head")
         self.both("audit_page", 0, 5, newest_first=True)
