@@ -456,7 +456,8 @@ class Store(Protocol):
 
         Remembered responses and charges go after a day, events after a week, quota counters of past windows, usage
         minutes after 30 days (rolled into hours first); access tokens and artefacts an hour after their end,
-        revocations and families a day, sessions and grants 30 days. ``tables`` says which to look at; ``None``: all.
+        revocations and families a day, sessions and grants 30 days; an hour after a rotation, what the previous token
+        of the family was answered with. ``tables`` says which to look at; ``None``: all.
         """
         ...
 

@@ -78,6 +78,7 @@ FAMILIES = st.builds(
     session_id=st.sampled_from([None, "sess_0001"]),
     generation=st.integers(1, 3),
     idle_in=st.sampled_from([DAY, 20 * DAY]),
+    sealed_successor=st.sampled_from([b"", b"s"]),
 )
 TOKEN_IDS = st.sampled_from([f"at_{first_id_at(Instant(NOW + day * DAY))}000000000" for day in (0, 1, 3)])
 TOKENS = st.builds(

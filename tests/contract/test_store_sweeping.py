@@ -1,6 +1,7 @@
 """The sweep of what ends by itself: nothing before its time, everything after it, in ranges and batches."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,27 @@ async def test_a_family_is_kept_a_day_after_its_end(store: Any) -> None:
         assert (await store.sweep(days(day))).removed == {"token_families": gone}
         left -= gone
     assert left == 0
+
+
+async def test_what_the_previous_token_was_answered_with_is_kept_for_an_hour(store: Any) -> None:
+    rotated = family(2, generation=2, previous_digest=b"\0p", sealed_successor=b"\0s", rotated_at=days(1))
+
+    async def work(unit: UnitOfWork) -> None:
+        await unit.add_family(family(1))
+        await unit.add_family(family(2))
+        await unit.update_family(rotated, generation=1)
+
+    await store.transact(work)
+    assert (await store.sweep(Instant(days(1) + HOUR - 1))).removed == {}
+    assert await store.get_family("rt_0002") == rotated
+    assert (await store.sweep(Instant(days(1) + HOUR))).removed == {"token_successors": 1}
+    assert await store.get_family("rt_0002") == replace(rotated, previous_digest=b"", sealed_successor=b"")
+    again = replace(rotated, generation=3, previous_digest=b"q", sealed_successor=b"t", rotated_at=days(2))
+    await store.transact(lambda unit: unit.update_family(again, generation=2))
+    assert await store.get_family("rt_0002") == again
+    bare = replace(again, generation=4, previous_digest=b"", sealed_successor=b"")
+    await store.transact(lambda unit: unit.update_family(bare, generation=3))
+    assert await store.get_family("rt_0002") == bare
 
 
 async def test_a_use_moves_the_end_of_a_family(store: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..core.clients import Client
@@ -26,6 +27,7 @@ from .sweeping import (
     KEEP_HOURS_IN,
     KEEP_MINUTES_IN,
     KEEP_REVOCATIONS_IN,
+    KEEP_SUCCESSORS_IN,
     KEEP_TOKENS_IN,
     PARENTS,
 )
@@ -101,6 +103,9 @@ def _sweep_tokens(tables: MemoryTables, run: _Sweep) -> None:
     revoked, artefacts, families = tables.revoked, tables.artefacts, tables.families
     run.drop("revoked_tokens", revoked, [key for key, end in revoked.items() if end <= now - KEEP_REVOCATIONS_IN])
     run.drop("artefacts", artefacts, [k for k, one in artefacts.items() if one.expires_at <= now - KEEP_ARTEFACTS_IN])
+    old = [one for one in families.values() if one.rotated_at <= now - KEEP_SUCCESSORS_IN]
+    for family in run.some("token_successors", [one for one in old if one.previous_digest or one.sealed_successor]):
+        families[family.id] = replace(family, previous_digest=b"", sealed_successor=b"")
     ended = [key for key, one in families.items() if family_ends_at(one) <= now - KEEP_FAMILIES_IN]
     run.drop("token_families", families, ended)
 

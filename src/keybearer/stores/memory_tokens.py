@@ -77,7 +77,8 @@ def put_family(tables: MemoryTables, family: TokenFamily, generation: int | None
         raise Conflict("This refresh token was used meanwhile.")
     values = family_values(family)
     require_storable(values)
-    tables.families[family.id] = family_of((*values[: len(FAMILY_COLUMNS)], values[-1]))
+    successor = (family.rotated_at, family.previous_digest, family.sealed_successor)
+    tables.families[family.id] = family_of((*values[: len(FAMILY_COLUMNS)], values[-1]), successor)
 
 
 def revoke_families(tables: MemoryTables, column: str, value: str, now: Instant) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ KEEP_ARTEFACTS_IN: Final = HOUR
 KEEP_REVOCATIONS_IN: Final = DAY
 """Longer than any clock is wrong: without it, a revoked JWT would be good again while a clock is set back."""
 KEEP_FAMILIES_IN: Final = DAY
+KEEP_SUCCESSORS_IN: Final = HOUR
+"""Far longer than any grace. Without its successor, a family takes the token before the newest for a stolen one."""
 KEEP_ENDED_IN: Final = 30 * DAY
 """How long one can still look at a session or a grant that has ended."""
 
@@ -175,6 +177,7 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("access_tokens", _expired_tokens),
     ("revoked_tokens", _expired("revoked_tokens", "id", "expires_at", KEEP_REVOCATIONS_IN)),
     ("artefacts", _expired("artefacts", "kind, id", "expires_at", KEEP_ARTEFACTS_IN)),
+    ("token_successors", _expired("token_successors", "family_id", "rotated_at", KEEP_SUCCESSORS_IN)),
     ("token_families", _expired("token_families", "id", "ends_at", KEEP_FAMILIES_IN)),
     ("sessions", _ended(TABLES[UserSession])),
     ("grants", _ended(TABLES[Grant])),

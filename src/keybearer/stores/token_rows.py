@@ -76,8 +76,6 @@ class _FamilyBody(_Body, frozen=True):
     pepper_id: str
     scopes: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
-    previous_digest: bytes = b""
-    sealed_successor: bytes = b""
     authenticated_at: int | None = None
     amr: tuple[str, ...] = ()
     acr: str = ""
@@ -146,8 +144,8 @@ def family_values(family: TokenFamily) -> tuple[Any, ...]:
     return (*columns, ends_at(family), _body(_FamilyBody, family))
 
 
-def family_of(row: Row) -> TokenFamily:
-    """Return the family of a row: its columns and its body."""
+def family_of(row: Row, successor: Row | None) -> TokenFamily:
+    """Return the family of a row (its columns and its body) and of the row of its successor, if there still is one."""
     *columns, body = row
     try:
         rest = msgspec.structs.asdict(_decode_family(body))
@@ -156,6 +154,8 @@ def family_of(row: Row) -> TokenFamily:
     fields = dict(zip(FAMILY_COLUMNS, columns, strict=True)) | rest
     for column in _PREFIXES:
         fields[column] = whole(column, fields[column])
+    if successor is not None and successor[0] == fields["rotated_at"]:  # else it was read after a later rotation
+        fields["previous_digest"], fields["sealed_successor"] = bytes(successor[1]), bytes(successor[2])
     return TokenFamily(**_with_subject(fields))
 
 

@@ -69,6 +69,12 @@ ADD_TOKEN: Final = (
 )
 _REVOKE_TOKEN: Final = "INSERT INTO revoked_tokens (id, expires_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
 GET_FAMILY: Final = f"SELECT {_COLUMNS}, body FROM token_families WHERE id = ?"  # noqa: S608
+_GET_SUCCESSOR: Final = "SELECT rotated_at, previous_digest, sealed FROM token_successors WHERE family_id = ?"
+_PUT_SUCCESSOR: Final = (
+    "INSERT INTO token_successors (family_id, rotated_at, previous_digest, sealed) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (family_id) DO UPDATE SET rotated_at = EXCLUDED.rotated_at, "
+    "previous_digest = EXCLUDED.previous_digest, sealed = EXCLUDED.sealed"
+)
 _ADD_FAMILY: Final = (
     f"INSERT INTO token_families ({_COLUMNS}, ends_at, body) VALUES ({marks(len(FAMILY_COLUMNS) + 2)}) "  # noqa: S608
     "ON CONFLICT DO NOTHING"
@@ -157,13 +163,16 @@ async def get_family(session: Session, family_id: str, lock: str = "") -> TokenF
     row = await session.fetch_one(GET_FAMILY + lock, short("id", family_id))
     if row is None:
         raise NotFound("token family", family_id)
-    return family_of(row)
+    # By a statement of its own: one that waits for the lock sees the family anew, but not what it is joined with.
+    return family_of(row, await session.fetch_one(_GET_SUCCESSOR, row[0]))
 
 
 async def add_family(session: Session, family: TokenFamily) -> None:
     """Store a new family."""
     if not await session.insert(_ADD_FAMILY, family_values(family)):
         raise Conflict("There already is such a family of tokens.")
+    if family.previous_digest or family.sealed_successor:
+        await session.execute(_PUT_SUCCESSOR, *_successor_values(family))
 
 
 async def update_family(session: Session, family: TokenFamily, generation: int) -> None:
@@ -171,6 +180,14 @@ async def update_family(session: Session, family: TokenFamily, generation: int) 
     stored_id, *values = family_values(family)
     if not await session.execute(_UPDATE_FAMILY, *values, stored_id, generation):
         raise Conflict("This refresh token was used meanwhile.")
+    if family.previous_digest or family.sealed_successor:
+        await session.execute(_PUT_SUCCESSOR, *_successor_values(family))
+    else:
+        await session.execute("DELETE FROM token_successors WHERE family_id = ?", stored_id)
+
+
+def _successor_values(family: TokenFamily) -> tuple[Any, ...]:
+    return (short("id", family.id), family.rotated_at, family.previous_digest, family.sealed_successor)
 
 
 async def revoke_families(session: Session, column: str, value: str, now: Instant) -> tuple[str, ...]:

@@ -144,6 +144,15 @@ CREATE INDEX token_families_session_id ON token_families (session_id) WHERE sess
 CREATE INDEX token_families_key_id ON token_families (key_id) WHERE key_id IS NOT NULL;
 CREATE INDEX token_families_ends_at ON token_families (ends_at);
 
+-- What a refresh token was answered with, for its short grace: not in the family's own row, which would grow with it.
+CREATE TABLE token_successors (
+    family_id TEXT COLLATE "C" PRIMARY KEY REFERENCES token_families (id) ON DELETE CASCADE,
+    rotated_at BIGINT NOT NULL,
+    previous_digest BYTEA NOT NULL,
+    sealed BYTEA NOT NULL
+) USING heap;
+CREATE INDEX token_successors_rotated_at ON token_successors (rotated_at);
+
 -- What is made for one use and a short time. The kind is a part of the key.
 CREATE TABLE artefacts (
     kind TEXT COLLATE "C" NOT NULL,
