@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from . import hostile, http, inprocess, revocation, scale, slow, start, sweep, timing, tokens, writes
+from . import hostile, http, inprocess, revocation, scale, sign_in, slow, start, sweep, timing, tokens, writes
 from .figures import Figure
 from .report import as_json, as_table
 
@@ -31,6 +31,7 @@ BENCHMARKS: tuple[tuple[str, Benchmark], ...] = (
     ("revocation", revocation.measure),
     ("tokens", tokens.measure),
     ("timing", timing.measure),
+    ("sign_in", sign_in.measure),
     ("hostile", hostile.measure),
     ("slow", slow.measure),
 )

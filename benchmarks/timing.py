@@ -79,8 +79,8 @@ async def _measure(data: Path, pairs: int) -> list[Figure]:
         answer = await asyncio.to_thread(_differences, refused(first), refused_last, pairs)
         await records.refresh()
         control = await asyncio.to_thread(_differences, refused(first), late, pairs // 4)
-    low, high = _interval(answer)
-    control_low, control_high = _interval(control)
+    low, high = interval(answer)
+    control_low, control_high = interval(control)
     return [
         Figure(
             "refusal, wrong in the last against the first character: farthest end of the 95 % interval",
@@ -122,7 +122,7 @@ def _differences(one: Callable[[], None], other: Callable[[], None], pairs: int)
     return found
 
 
-def _interval(differences: Sequence[int]) -> tuple[float, float]:
+def interval(differences: Sequence[int]) -> tuple[float, float]:
     """Return the 95 % interval of the trimmed mean (Yuen): what interrupted a pair says nothing about it."""
     ordered = sorted(differences)
     cut = int(len(ordered) * CUT)

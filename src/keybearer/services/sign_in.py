@@ -153,6 +153,8 @@ async def _with_password(authority: Authority, attempt: Attempt) -> SignInStep:
     encoded = factors.password_hash if factors is not None else ""
     is_right = await authority.passwords.matches(encoded, attempt.password)
     if user is None or factors is None or not encoded:
+        # Logged like any other refusal: writing a line takes time too.
+        log.info("a sign-in was refused", extra={"user_id": "", "why": "no such user, or no password"})
         raise SignInRefused("no such user, or no password")
     if not is_right or not chance.is_open or user.state is not State.ENABLED:
         why = (
