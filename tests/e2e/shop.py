@@ -36,6 +36,12 @@ class Shop:
         issued = self.call("POST", "/v1/keys", body)
         return issued["key"]["id"], issued["credential"]
 
+    def client(self, *redirect_uris: str, **more: Any) -> tuple[str, str]:
+        """A new OAuth client that may ask for both permissions; returns its id and its secret, if it has one."""
+        body = {"name": "Shop", "redirect_uris": list(redirect_uris), "scopes": ["pages:read", "pages:write"], **more}
+        issued = self.call("POST", "/v1/clients", {"project_id": self.project["id"], **body})
+        return issued["client"]["id"], issued.get("client_secret") or ""
+
     def verify(self, credential: str, *, at: Authority | None = None, **more: Any) -> Any:
         """The JSON answer of one verify, over a connection of its own."""
         return self.call("POST", "/v1/verify", {"credential": credential, **more}, at=at)
