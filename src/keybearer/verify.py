@@ -112,7 +112,7 @@ class Verifier:
         """
         record, number = verified.principal
         api = requirement.api
-        if self._immediate is None or not _may_stand(record):
+        if self._immediate is None or requirement.max_age is not None or not _may_stand(record):
             return None
         try:
             view = self._records.view_now()

@@ -103,6 +103,10 @@ class Authority(Resource[D]):
         ios_bundle_id: str | None = None,
         method: str | None = None,
         url: str | None = None,
+        dpop: str | None = None,
+        certificate_thumbprint: str | None = None,
+        acr_values: Sequence[str] = (),
+        max_age: int | None = None,
         request_id: str | None = None,
         tags: Sequence[str] = (),
     ) -> Call[VerifyResponse]:
@@ -110,7 +114,8 @@ class Authority(Resource[D]):
 
         ``permissions`` is a list, or an expression with ``and``, ``or`` and parentheses. ``limits`` maps named limits
         to what they cost, ``credits`` is what the request costs in credits. With a ``request_id`` the request is
-        charged once, however often it is asked, and this client may ask again when an answer got lost.
+        charged once, however often it is asked, and this client may ask again when an answer got lost. ``dpop`` is the
+        proof that came with a token, ``max_age`` how many seconds ago its user may have signed in at most.
         """
         return Call(
             "POST",
@@ -131,6 +136,10 @@ class Authority(Resource[D]):
                 ios_bundle_id=ios_bundle_id,
                 method=method,
                 url=url,
+                dpop=dpop,
+                certificate_thumbprint=certificate_thumbprint,
+                acr_values=listed(acr_values),
+                max_age=max_age,
                 request_id=request_id,
                 tags=listed(tags),
             ),

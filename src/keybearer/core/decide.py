@@ -80,6 +80,8 @@ def decide(record: KeyRecord, version: SecretVersion | None, requirement: Requir
             raise reject(Code.API_NOT_ALLOWED, "This API is not enabled for the project.")
     if record.is_restricted:
         check_restrictions(record, requirement, reject)
+    if requirement.acr_values or requirement.max_age is not None:
+        raise reject(Code.INSUFFICIENT_AUTHENTICATION, "An API key cannot tell how a user signed in.")
     check_demand(record, requirement, reject)
     return Principal(record, version.number)
 

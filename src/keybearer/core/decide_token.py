@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Callable
 from typing import Final
 
+from .assurance import meets
 from .decide import check_demand, check_restrictions
 from .errors import Code, Rejected
 from .instant import SECOND, Instant
@@ -37,6 +38,8 @@ def decide_token(record: TokenRecord, requirement: Requirement, now: Instant) ->
     if record.is_restricted:
         check_restrictions(record, requirement, reject)
     _check_proof(record, requirement, reject)
+    if requirement.acr_values or requirement.max_age is not None:
+        _check_authentication(record, requirement, now, reject)
     check_demand(record, requirement, reject)
     return Principal(record, 0)
 
@@ -106,3 +109,13 @@ def _check_proof(record: TokenRecord, requirement: Requirement, reject: _Reject)
             raise reject(Code.PROOF_INVALID, "The proof of possession is of another key.")
     if requirement.key_thumbprint and not record.token.key_thumbprint:
         raise reject(Code.PROOF_INVALID, "A DPoP proof came with a token that is not bound to a key.")
+
+
+def _check_authentication(record: TokenRecord, requirement: Requirement, now: Instant, reject: _Reject) -> None:
+    """Raise unless the user signed in as surely, and as lately, as is needed here. Spec: RFC 9470 §3."""
+    token = record.token
+    if requirement.acr_values and not any(meets(token.acr, wanted) for wanted in requirement.acr_values):
+        raise reject(Code.INSUFFICIENT_AUTHENTICATION, "A stronger sign-in is needed.")
+    at, oldest = token.authenticated_at, requirement.max_age
+    if oldest is not None and (at is None or now - at > oldest):
+        raise reject(Code.INSUFFICIENT_AUTHENTICATION, "A more recent sign-in is needed.")

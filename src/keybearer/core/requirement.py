@@ -21,6 +21,7 @@ class Requirement(NamedTuple):
 
     ``key_thumbprint`` and ``certificate_thumbprint`` are of keys that the sender proved to have (RFC 9449,
     RFC 8705).
+    ``acr_values`` (one must be met) and ``max_age`` (microseconds) are about how and when a user signed in (RFC 9470).
     ``client_ip`` comes from the caller or from trusted proxies only. ``cost`` is what automatic limits and quotas take,
     ``credit_cost`` what credits take.
     """
@@ -42,6 +43,8 @@ class Requirement(NamedTuple):
     tags: tuple[str, ...] = ()
     key_thumbprint: str = ""
     certificate_thumbprint: str = ""
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
 
 
 ANYTHING = Requirement()

@@ -16,6 +16,7 @@ import msgspec
 
 from ..core import own_api, permissions
 from ..core.errors import Code, InvalidInput, KeybearerError, Rejected
+from ..core.instant import SECOND
 from ..core.permissions import Demand
 from ..core.principal import Principal, Verified
 from ..core.quota import LimitState
@@ -206,6 +207,8 @@ def requirement_from(body: VerifyRequest, api: Api | None) -> Requirement:
         request_id=body.request_id,
         tags=tuple(body.tags),
         certificate_thumbprint=body.certificate_thumbprint or "",
+        acr_values=tuple(body.acr_values),
+        max_age=None if body.max_age is None else body.max_age * SECOND,
     )
 
 

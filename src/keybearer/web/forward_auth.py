@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote
 
 from ..core import permissions
 from ..core.errors import Code, InvalidInput, KeybearerError, NotPermitted, Rejected
+from ..core.instant import SECOND
 from ..core.permissions import Demand
 from ..core.principal import Principal, Verified
 from ..core.quota import LimitState
@@ -48,6 +49,8 @@ class Door(NamedTuple):
     demand: Demand | None
     cost: int
     for_nginx: bool
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
 
 
 @lru_cache(maxsize=256)
@@ -61,18 +64,33 @@ def door_of(target: bytes) -> Door:
     given = dict(pairs)
     if len(given) != len(pairs):
         raise InvalidInput.of("query", "each parameter may stand here once")
-    unknown = set(given) - {"api", "permissions", "cost"}
+    unknown = set(given) - {"api", "permissions", "cost", "acr_values", "max_age"}
     if unknown:
-        raise InvalidInput.of(min(unknown), "forward-auth takes api, permissions and cost")
-    cost = given.get("cost", "1")
-    if not (cost.isascii() and cost.isdecimal()) or len(cost) > 9:
-        raise InvalidInput.of("cost", "this is not a whole number")
+        raise InvalidInput.of(min(unknown), "forward-auth takes api, permissions, cost, acr_values and max_age")
+    cost = _number_in(given, "cost")
+    max_age = _number_in(given, "max_age")
     empty = next((name for name, value in given.items() if not value), None)
     if empty is not None:
         # A variable that the proxy's configuration left empty must not open the door.
         raise InvalidInput.of(empty, "this is empty; leave the parameter out if it shall not be looked at")
     demand = permissions.parse(given["permissions"]) if "permissions" in given else None
-    return Door(given.get("api"), demand, int(cost), path == NGINX_PATH)
+    return Door(
+        given.get("api"),
+        demand,
+        1 if cost is None else cost,
+        path == NGINX_PATH,
+        tuple(given.get("acr_values", "").split()),
+        None if max_age is None else max_age * SECOND,
+    )
+
+
+def _number_in(given: dict[str, str], name: str) -> int | None:
+    text = given.get(name)
+    if text is None or text == "":
+        return None
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise InvalidInput.of(name, "this is not a whole number")
+    return int(text)
 
 
 class ForwardAuthEdge:
@@ -162,6 +180,8 @@ class ForwardAuthEdge:
             method=method,
             path=path,
             cost=door.cost,
+            acr_values=door.acr_values,
+            max_age=door.max_age,
         )
         credential = credential_among(
             fields,
@@ -374,8 +394,13 @@ def _refusal(rejection: Rejected, door: Door, request_id: str, metadata: str, dp
         status = 401
         # RFC 6750 §3.1: a request without any credential gets no error code.
         error = "" if isinstance(rejection, Missing) else "invalid_token"
+        acr_values, max_age = "", ""
         if dpop and rejection.code in (Code.PROOF_REQUIRED, Code.PROOF_INVALID):
             error = "invalid_dpop_proof"
-        headers.append((b"www-authenticate", challenge(error, metadata=metadata, dpop=dpop)))
+        elif rejection.code is Code.INSUFFICIENT_AUTHENTICATION:
+            error, acr_values = "insufficient_user_authentication", " ".join(door.acr_values)
+            max_age = "" if door.max_age is None else str(door.max_age // SECOND)
+        said = challenge(error, metadata=metadata, dpop=dpop, acr_values=acr_values, max_age=max_age)
+        headers.append((b"www-authenticate", said))
     headers.append((b"x-keybearer-status", str(status).encode()))
     return Reply(403 if door.for_nginx and status == 429 else status, tuple(headers), _BODY[status])

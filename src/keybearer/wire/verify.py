@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..core.errors import Code
 from ..core.records import CredentialKind, Environment
-from .base import Count, Id, LimitName, Metadata, PermissionText, Request, Response, Tag
+from .base import Count, Id, LimitName, Metadata, PermissionText, Request, Response, SecondsOrZero, Tag
 from .keys import AndroidAppSpec
 from .limits import LimitView, QuotaSpec, RateLimitSpec
 
@@ -51,6 +51,8 @@ class VerifyRequest(Request):
     url: Annotated[str, Meta(max_length=8192)] | None = None
     dpop: Annotated[str, Meta(max_length=8192)] | None = None
     certificate_thumbprint: Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{43}$")] | None = None
+    acr_values: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=10)] = []
+    max_age: SecondsOrZero | None = None
     request_id: RequestId | None = None
     tags: Annotated[list[Tag], Meta(max_length=10)] = []
 
