@@ -115,6 +115,7 @@ def _mutations() -> list[str]:
 
 
 @pytest.mark.parametrize("presented", _mutations())
+@pytest.mark.spec("RFC 9700", "2.1", "MUST")
 async def test_no_mutation_of_a_redirect_uri_is_followed(world: Embedded, client: Client, presented: str) -> None:
     async with browsing(world) as browser:
         page = await browser.get(asking(client, redirect_uri=presented))
@@ -126,6 +127,7 @@ async def test_no_mutation_of_a_redirect_uri_is_followed(world: Embedded, client
 
 
 @pytest.mark.parametrize("presented", ["http://127.0.0.1:1/cb", "http://127.0.0.1:65535/cb", "http://127.0.0.1/cb"])
+@pytest.mark.spec("RFC 8252", "7.3", "MUST")
 def test_only_the_port_of_a_loopback_address_may_differ(presented: str) -> None:
     assert redirect_uri.matches("http://127.0.0.1/cb", presented)
     for wrong in ("http://127.0.0.1/cb2", "http://127.0.0.2/cb", "http://localhost/cb", "https://127.0.0.1/cb"):
@@ -318,6 +320,7 @@ async def test_cookies_are_as_strict_as_the_issuer_allows(issuer: str) -> None:
 # Headers
 
 
+@pytest.mark.spec("RFC 9700", "4.16", "MUST")
 async def test_every_page_has_its_headers_and_no_cors(world: Embedded, client: Client, ada: User) -> None:
     async with browsing(world) as browser:
         pages = [await browser.get(path, headers={"origin": "https://evil.example.com"}) for path in PAGES]
@@ -343,6 +346,7 @@ async def test_every_page_has_its_headers_and_no_cors(world: Embedded, client: C
         assert "https://shop.example.com" in pages[len(PAGES)].headers["content-security-policy"]
 
 
+@pytest.mark.spec("RFC 9700", "2.6", "MUST NOT")
 async def test_a_preflight_gets_no_leave(world: Embedded) -> None:
     async with browsing(world) as browser:
         answer = await browser.http.options("/oauth/authorize", headers={"origin": "https://evil.example.com"})
@@ -364,6 +368,7 @@ async def test_a_hostile_host_is_nowhere_in_an_answer(world: Embedded, client: C
         assert "evil" not in page.text
 
 
+@pytest.mark.spec("RFC 9700", "4.12", "MUST NOT")
 async def test_an_answer_after_credentials_is_a_303(world: Embedded, client: Client, ada: User) -> None:
     async with browsing(world) as browser:
         page = await browser.get(asking(client))
@@ -374,6 +379,25 @@ async def test_an_answer_after_credentials_is_a_303(world: Embedded, client: Cli
         assert page.status == 303
         assert page.headers["referrer-policy"] == "no-referrer"
         assert page.headers["cache-control"] == "no-store"
+
+
+async def test_below_an_issuer_with_a_path_all_links_and_forms_have_it() -> None:
+    """A proxy takes the path away before requests come here."""
+    async with embedded(issuer="https://example.com/auth") as world:
+        ada = await make_user(world)
+        client = await make_client(world, await make_api(world), is_first_party=True)
+        async with browsing(world, base_url="https://example.com") as browser:
+            page = await browser.get(asking(client), follow=False)
+            assert page.location.startswith("/auth/sign-in?flow=")
+            page = await browser.get(page.location.removeprefix("/auth"))
+            assert {form.action for form in page.forms} == {"/auth/sign-in", "/auth/sign-in/cancel"}
+            assert '"/auth/static/pages.css?v=' in page.text
+            fields = {**page.form("/auth/sign-in").fields, "email": ada.email, "password": PASSWORD}
+            page = await browser.post("/sign-in", fields, follow=False)
+            page = await browser.get(page.location.removeprefix("/auth"), follow=False)
+            assert page.answer["iss"] == "https://example.com/auth"
+            page = await browser.get("/account/applications", follow=False)
+            assert 'href="/auth/account"' in page.text
 
 
 # Injection

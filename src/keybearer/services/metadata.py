@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..core.authorization_request import ResponseMode
+from ..core.assurance import LEVELS
+from ..core.authorization_request import Prompt, ResponseMode
 from ..core.clients import ClientAuthMethod, GrantType, SubjectType
 from ..core.pkce import METHOD
 from ..core.tokens import IDENTITY_SCOPES
@@ -82,7 +83,8 @@ def metadata(settings: Settings) -> dict[str, Any]:
         "request_object_signing_alg_values_supported": asymmetric,
         "authorization_signing_alg_values_supported": signing,
         "request_uri_parameter_supported": False,
-        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "acr_values_supported": list(LEVELS),
+        "prompt_values_supported": [prompt.value for prompt in Prompt],
         "ui_locales_supported": ["en"],
     }
 

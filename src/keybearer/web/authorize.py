@@ -66,6 +66,12 @@ async def serve(site: Site, visit: Visit) -> Response:
         raise HttpProblem(405, "Authorization requests come by GET or POST.", (b"allow", b"GET, POST"))
     raw = visit.request.scope["query_string"] if method == "GET" else await site.raw_form(visit)
     flow = flows.begin(_pairs_of(raw), visit.now)
+    if any(name == "request" and value for name, value in flow.pairs):
+        loaded = await load(site, visit, flow, is_new=True)
+        if loaded.problem is not None:
+            return await refuse(site, visit, flow, loaded, loaded.problem)
+        # Read once: it may be over before the user has answered, and its client may have other keys by then.
+        flow = replace(flow, pairs=tuple(loaded.parameters.pairs()), is_signed=True)
     if method == "GET":
         return await advance(site, visit, flow, is_new=True)
     # A form of another site comes without our cookies (SameSite); the redirect after it comes with them.
@@ -104,7 +110,7 @@ async def load(site: Site, visit: Visit, flow: Flow, *, is_new: bool = False) ->
         # Only what was pushed counts, whatever else stands beside it (RFC 9126 §4, RFC 9101 §6.3).
         pushed = await pushed_requests.find(site.authority, client.id, uri, begun=not is_new)
         parameters = pushed.parameters
-    is_signed = pushed is not None or bool(parameters.get("request"))
+    is_signed = flow.is_signed or pushed is not None or bool(parameters.get("request"))
     try:
         parameters = await authorize.unwrap(site.authority, site.key_sets, client, parameters)
     except (InvalidRequestObject, RequestNotSupported) as error:

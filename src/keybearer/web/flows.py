@@ -35,7 +35,7 @@ _ID: Final = re.compile(r"[0-9A-Za-z]{16}", re.ASCII)
 class Flow:
     """A request, when it came in, and whether the user has said which account to go on with.
 
-    ``kind`` is what the parameters are of: ``authorize`` or ``logout``.
+    ``kind`` is what the parameters are of: ``authorize`` or ``logout``; ``is_signed`` says that a client signed them.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Flow:
     pairs: tuple[tuple[str, str], ...]
     kind: str = "authorize"
     chosen: bool = False
+    is_signed: bool = False
 
 
 def begin(pairs: list[tuple[str, str]], now: Instant, kind: str = "authorize") -> Flow:

@@ -52,6 +52,8 @@ async def scene(world: Embedded) -> Scene:
     return Scene(world, api, await make_client(world, api), await make_user(world, name="Ada"))
 
 
+@pytest.mark.spec("RFC 6749", "4.1.2", "MUST")
+@pytest.mark.spec("RFC 9207", "2", "MUST")
 async def test_a_user_signs_in_agrees_and_the_client_gets_a_code(scene: Scene) -> None:
     async with browsing(scene.world) as browser:
         page = await browser.get(asking(scene.client, nonce="n1"))
@@ -138,6 +140,7 @@ async def test_deselecting_what_was_granted_before_takes_it_out_of_the_grant(sce
         assert grant.scopes == ("orders:read",)
 
 
+@pytest.mark.spec("RFC 6749", "3.3", "MAY")
 async def test_a_restricted_permission_is_granted_only_by_those_who_hold_it(scene: Scene) -> None:
     async with browsing(scene.world) as browser:
         request = asking(scene.client, scope="orders:read refunds:write")
@@ -185,6 +188,10 @@ async def test_a_restricted_permission_is_granted_only_by_those_who_hold_it(scen
         ({"nonce": "a\0b"}, "invalid_request", "control characters"),
     ],
 )
+@pytest.mark.spec("RFC 6749", "4.1.2.1", "MUST")
+@pytest.mark.spec("RFC 9207", "2", "MUST")
+@pytest.mark.spec("RFC 7636", "4.4.1", "MUST")
+@pytest.mark.spec("RFC 8707", "2", "SHOULD")
 async def test_errors_travel_to_the_client_with_their_exact_code(
     scene: Scene, changes: dict[str, str | None], error: str, says: str
 ) -> None:
@@ -209,6 +216,7 @@ async def test_errors_travel_to_the_client_with_their_exact_code(
         ({"request_uri": "urn:ietf:params:oauth:request_uri:kb_pr_nothing"}, "invalid_request_uri"),
     ],
 )
+@pytest.mark.spec("RFC 6749", "4.1.2.1", "MUST NOT")
 async def test_what_cannot_be_trusted_ends_on_a_page(scene: Scene, changes: dict[str, str | None], error: str) -> None:
     async with browsing(scene.world) as browser:
         page = await browser.get(asking(scene.client, **changes))
@@ -219,6 +227,7 @@ async def test_what_cannot_be_trusted_ends_on_a_page(scene: Scene, changes: dict
 
 
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
+@pytest.mark.spec("RFC 6749", "3.1", "MUST NOT")
 async def test_a_repeated_client_or_redirect_uri_ends_on_a_page(scene: Scene, name: str) -> None:
     async with browsing(scene.world) as browser:
         page = await browser.get(asking(scene.client) + f"&{name}=x")
@@ -227,6 +236,7 @@ async def test_a_repeated_client_or_redirect_uri_ends_on_a_page(scene: Scene, na
 
 
 @pytest.mark.parametrize("name", ["scope", "state", "nonce", "code_challenge", "response_mode", "whatever"])
+@pytest.mark.spec("RFC 6749", "3.1", "MUST NOT")
 async def test_any_other_repeated_parameter_is_refused(scene: Scene, name: str) -> None:
     async with browsing(scene.world) as browser:
         page = await browser.get(asking(scene.client, whatever="1", nonce="1") + f"&{name}=x&{name}=y")
@@ -235,6 +245,8 @@ async def test_any_other_repeated_parameter_is_refused(scene: Scene, name: str) 
         assert ("state" in page.answer) == (name != "state")
 
 
+@pytest.mark.spec("RFC 6749", "3.1", "MUST")
+@pytest.mark.spec("OIDC Core", "3.1.2.1", "MUST")
 async def test_unknown_parameters_are_ignored(scene: Scene) -> None:
     async with browsing(scene.world) as browser:
         page = await browser.get(asking(scene.client, extra="1", display="popup", ui_locales="se", claims_locales="se"))
@@ -261,6 +273,7 @@ async def test_a_client_without_the_grant_type_is_unauthorized(scene: Scene) -> 
         assert page.answer["error"] == "unauthorized_client"
 
 
+@pytest.mark.spec("OAuth Form Post Response Mode", "2", "MUST")
 async def test_the_answer_travels_in_the_fragment_or_by_a_form_where_that_is_asked_for(scene: Scene) -> None:
     await scene.with_client(is_first_party=True)
     async with browsing(scene.world) as browser:
@@ -279,6 +292,7 @@ async def test_the_answer_travels_in_the_fragment_or_by_a_form_where_that_is_ask
         assert page.form().fields["error"] == "invalid_scope"
 
 
+@pytest.mark.spec("RFC 6749", "3.1.2", "MUST")
 async def test_the_query_of_a_redirect_uri_is_kept(scene: Scene) -> None:
     uri = REDIRECT_URI + "?shop=1"
     await scene.with_client(is_first_party=True, redirect_uris=(uri,))
@@ -288,6 +302,7 @@ async def test_the_query_of_a_redirect_uri_is_kept(scene: Scene) -> None:
         assert page.location.startswith(uri + "&code=")
 
 
+@pytest.mark.spec("OIDC Core", "3.1.2.1", "MUST")
 async def test_a_request_by_post_goes_on_by_a_redirect_that_carries_the_cookies(scene: Scene) -> None:
     await scene.with_client(is_first_party=True)
     async with browsing(scene.world) as browser:
@@ -306,6 +321,8 @@ async def test_a_request_by_post_goes_on_by_a_redirect_that_carries_the_cookies(
         assert page.status == 400
 
 
+@pytest.mark.spec("OIDC Core", "3.1.2.1", "MUST NOT")
+@pytest.mark.spec("OIDC Core", "3.1.2.6", "MUST")
 async def test_prompt_none_never_asks(scene: Scene) -> None:
     async with browsing(scene.world) as browser:
         await signed_in(browser, scene.user)
@@ -319,6 +336,7 @@ async def test_prompt_none_never_asks(scene: Scene) -> None:
         assert page.answer["error"] == "consent_required"
 
 
+@pytest.mark.spec("OIDC Core", "3.1.2.1", "SHOULD")
 async def test_prompt_login_and_max_age_need_a_fresh_sign_in(scene: Scene) -> None:
     await scene.with_client(is_first_party=True)
     async with browsing(scene.world) as browser:
@@ -368,6 +386,7 @@ async def test_select_account_asks_which(scene: Scene) -> None:
         assert (await code_of(scene.world, scene.client, page)).user_id == other.id
 
 
+@pytest.mark.spec("OIDC Core", "5.5.1", "MUST")
 async def test_the_claims_parameter_may_insist_on_one_user(scene: Scene) -> None:
     await scene.with_client(is_first_party=True)
     claims = '{"id_token":{"sub":{"value":"%s"}}}'
@@ -379,6 +398,7 @@ async def test_the_claims_parameter_may_insist_on_one_user(scene: Scene) -> None
         assert page.answer["error"] == "login_required"
 
 
+@pytest.mark.spec("OIDC Core", "5.5.1.1", "MUST")
 async def test_an_acr_that_is_essential_must_be_met(scene: Scene) -> None:
     await scene.with_client(is_first_party=True)
     claims = '{"id_token":{"acr":{"essential":true,"values":["phr"]}}}'
@@ -414,6 +434,7 @@ async def test_resources_narrow_what_scopes_can_be_asked_for(scene: Scene) -> No
         assert (await code_of(scene.world, client, page)).resources == (bills.id,)
 
 
+@pytest.mark.spec("RFC 9396", "3", "MUST")
 async def test_authorization_details_are_shown_in_the_words_of_the_api(scene: Scene) -> None:
     types = {"authorization_details_types": ["payment"]}
     bank = await make_api(scene.world, "https://bank.example.com", name="Bank", metadata=types)
@@ -429,6 +450,8 @@ async def test_authorization_details_are_shown_in_the_words_of_the_api(scene: Sc
         assert code.resources == (bank.id,)
 
 
+@pytest.mark.spec("RFC 8252", "8.6", "SHOULD NOT")
+@pytest.mark.spec("RFC 8252", "7.3", "MUST")
 async def test_a_public_client_on_this_machine_is_always_asked_for(scene: Scene) -> None:
     await scene.with_client(
         token_endpoint_auth_method=ClientAuthMethod.NONE, redirect_uris=("http://127.0.0.1/callback",)
@@ -470,6 +493,7 @@ async def test_a_client_that_must_push_is_told_so(scene: Scene) -> None:
         assert "push" in page.answer["error_description"]
 
 
+@pytest.mark.spec("OIDC Core", "11", "MUST")
 async def test_offline_access_is_asked_for_in_words(scene: Scene) -> None:
     async with browsing(scene.world) as browser:
         page = await browser.get(asking(scene.client, scope="openid offline_access"))

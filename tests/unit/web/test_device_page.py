@@ -62,6 +62,8 @@ async def ada(world: Embedded) -> User:
     return await make_user(world)
 
 
+@pytest.mark.spec("RFC 8628", "3.3", "MUST")
+@pytest.mark.spec("RFC 8628", "3.3.1", "SHOULD")
 async def test_a_device_is_connected_when_its_user_says_so(
     world: Embedded, device: Device, ada: User, api: Api
 ) -> None:
@@ -141,6 +143,7 @@ async def test_a_restricted_permission_is_not_given_by_who_does_not_hold_it(
         assert (await device.poll(started))["scope"] == "orders:read"
 
 
+@pytest.mark.spec("RFC 8628", "5.1", "SHOULD")
 async def test_guesses_are_bounded(world: Embedded, ada: User) -> None:
     async with browsing(world) as browser:
         await signed_in(browser, ada)

@@ -45,6 +45,8 @@ async def _is_signed_in(browser: Browser) -> bool:
     return not (await browser.get("/account", follow=False)).location
 
 
+@pytest.mark.spec("OIDC RP-Initiated Logout", "2", "SHOULD")
+@pytest.mark.spec("OIDC RP-Initiated Logout", "3", "MUST")
 async def test_a_hint_of_this_session_signs_out_without_a_question(world: Embedded, client: Client, ada: User) -> None:
     async with browsing(world) as browser:
         await signed_in(browser, ada)
@@ -72,6 +74,7 @@ async def test_a_hint_of_another_session_asks_first(world: Embedded, client: Cli
         assert await _is_signed_in(other)
 
 
+@pytest.mark.spec("OIDC RP-Initiated Logout", "2", "MUST")
 async def test_without_a_hint_the_user_is_asked(world: Embedded, client: Client, ada: User) -> None:
     async with browsing(world) as browser:
         await signed_in(browser, ada)
@@ -90,6 +93,7 @@ async def test_without_a_hint_the_user_is_asked(world: Embedded, client: Client,
 @pytest.mark.parametrize(
     "attack", ["unregistered", "query", "prefix", "no client", "bad hint", "changed hint", "repeated"]
 )
+@pytest.mark.spec("OIDC RP-Initiated Logout", "3", "MUST NOT")
 async def test_what_cannot_be_trusted_ends_on_a_page_and_nobody_is_signed_out(
     world: Embedded, client: Client, ada: User, attack: str
 ) -> None:
@@ -122,6 +126,7 @@ async def test_an_access_token_is_no_hint(world: Embedded, client: Client, ada: 
         assert page.status == 400
 
 
+@pytest.mark.spec("OIDC RP-Initiated Logout", "2", "MUST")
 async def test_a_form_of_another_site_goes_on_by_a_redirect(world: Embedded, client: Client, ada: User) -> None:
     async with browsing(world) as browser:
         await signed_in(browser, ada)

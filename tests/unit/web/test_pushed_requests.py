@@ -49,6 +49,8 @@ def _using(client: Client, pushed: dict[str, object], **more: str) -> str:
     return "/oauth/authorize?" + urlencode(parameters)
 
 
+@pytest.mark.spec("RFC 9126", "2.2", "MUST")
+@pytest.mark.spec("RFC 9126", "4", "SHOULD")
 async def test_a_pushed_request_is_answered_once(world: Embedded, client: Client, ada: User) -> None:
     secret = await give_secret(world, client)
     pushed = await _push(world, client, secret, nonce="n" * 5000)
@@ -81,6 +83,8 @@ async def test_two_tabs_with_one_pushed_request_get_one_answer(world: Embedded, 
         assert "location" not in page.headers
 
 
+@pytest.mark.spec("RFC 9126", "2.2", "MUST")
+@pytest.mark.spec("RFC 9126", "4", "MUST")
 async def test_a_reference_is_over_soon_and_belongs_to_its_client(world: Embedded, client: Client) -> None:
     pushed = await _push(world, client, await give_secret(world, client))
     other = await make_client(world)
@@ -103,6 +107,8 @@ async def test_a_reference_is_over_soon_and_belongs_to_its_client(world: Embedde
         ({"code_challenge": None, "code_challenge_method": None}, "invalid_request"),
     ],
 )
+@pytest.mark.spec("RFC 9126", "2.1", "MUST")
+@pytest.mark.spec("RFC 9126", "2.3", "MUST")
 async def test_a_request_that_would_be_refused_is_refused_when_pushed(
     world: Embedded, client: Client, changes: dict[str, str | None], error: str
 ) -> None:
@@ -111,6 +117,7 @@ async def test_a_request_that_would_be_refused_is_refused_when_pushed(
     assert pushed["error"] == error
 
 
+@pytest.mark.spec("RFC 9126", "2.1", "MUST")
 async def test_a_client_must_prove_itself(world: Embedded, client: Client) -> None:
     secret = await give_secret(world, client)
     wrong = await _push(world, client, secret[:-1] + "x")

@@ -9,7 +9,7 @@ import pytest
 from keybearer.core.clients import Client, ClientAuthMethod
 from keybearer.core.lifecycle import touch
 from keybearer.ports import UnitOfWork
-from tests.support.authorizing import REDIRECT_URI, asking, browsing, make_api, make_client, signed_in
+from tests.support.authorizing import REDIRECT_URI, asking, browsing, make_api, make_client, sign_in_at, signed_in
 from tests.support.embedded import Embedded
 from tests.support.oauth import claims_in, new_key, public_of, signed
 from tests.support.people import make_user
@@ -148,3 +148,17 @@ async def test_a_signed_request_may_be_pushed(world: Embedded, client: Client) -
         await signed_in(browser, await make_user(world))
         page = await browser.get(asking(client, **BARE, request_uri=answer.json()["request_uri"]))
         assert page.answer["state"] == "signed state"
+
+
+async def test_a_request_that_came_in_time_may_take_its_user_a_while(world: Embedded, client: Client) -> None:
+    client = await changed(world, client, is_first_party=False, require_signed_request_object=True)
+    user = await make_user(world)
+    async with browsing(world) as browser:
+        page = await browser.get(asking(client, **BARE, request=request_of(world, client)))
+        world.clock.move(300)
+        client = await changed(world, client, jwks={"keys": [public_of(OTHER, kid="k2")]})
+        page = await sign_in_at(browser, page, user)
+        page = await browser.send(page, button="allow")
+        assert page.answer["code"]
+        page = await browser.get(asking(client, **BARE, request=request_of(world, client)))
+        assert page.answer["error"] == "invalid_request_object"
