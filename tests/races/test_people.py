@@ -65,6 +65,15 @@ async def test_unknown_addresses_are_counted_at_once_too(world: Embedded) -> Non
     assert all(isinstance(one, attempts.Chance) and not one.is_open for one in taken), taken
 
 
+async def test_sign_ins_from_one_known_browser_at_once_do_not_block_each_other(world: Embedded) -> None:
+    await make_user(world)
+    device = (await sign_in(world)).device
+    assert device is not None
+    done = await together(*(sign_in(world, device=device.reveal()) for _ in range(8)))
+    assert [one for one in done if not isinstance(one, Done)] == []
+    assert len({one.session.id for one in done}) == 8
+
+
 async def test_a_code_signs_in_once(world: Embedded) -> None:
     await make_user(world)
     secret, _ = await add_totp(world, await sign_in(world))

@@ -246,6 +246,21 @@ async def test_import(world: Embedded, kind: str, status: int) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "status"),
+    [("nobody", 401), ("wrong", 401), ("reader", 403), ("project", 403), ("project_admin", 403), ("admin", 200)],
+)
+async def test_import_of_users(world: Embedded, kind: str, status: int) -> None:
+    home = await Scene.of(world, next(_numbers))
+    callers = await Callers.of(world, home.project)
+    head = await world.store.head()
+    async with world.http(callers.keys[kind]) as http:
+        headers = {"content-type": "application/x-ndjson"}
+        answer = await http.post("/v1/users/import", content=b'{"email": "a@example.com"}\n', headers=headers)
+    assert answer.status_code == status
+    assert (await world.store.head() > head) is (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
     [
         ("nobody", 401),
         ("wrong", 401),

@@ -133,11 +133,20 @@ def _is_interactive() -> bool:
 
 
 def read_secret(prompt: str) -> str:
-    """Read one line that is a secret: unseen from a terminal, else the next line of standard input."""
+    """Read one line that is a key: unseen from a terminal, else the next line of standard input."""
+    return _read_line(prompt).strip()
+
+
+def read_password(prompt: str) -> str:
+    """Read one line that is a password, with every space that is in it."""
+    return _read_line(prompt).rstrip("\r\n")
+
+
+def _read_line(prompt: str) -> str:
     if sys.stdin.isatty():
-        return getpass.getpass(prompt).strip()
+        return getpass.getpass(prompt)
     # From the bytes beneath: what follows this line (another secret, a file to import) must not be read ahead.
-    return sys.stdin.buffer.readline().decode(errors="replace").strip()
+    return sys.stdin.buffer.readline().decode(errors="replace")
 
 
 def client_command(

@@ -12,7 +12,7 @@ from . import options, output, values
 from .imports import add_import
 from .options import Meta, StateFilter, Texts
 from .records import Quiet, RecordId, add_lifecycle, common_details, created, group
-from .session import All, Max, Session, Yes, client_command, read_secret
+from .session import All, Max, Session, Yes, client_command, read_password
 
 app = group("users", "Users: the people that tokens act for.")
 sessions = group("sessions", "Sessions: who is signed in, and where.")
@@ -86,7 +86,7 @@ def create(
     call = calls.users.create(
         email=email,
         name=name,
-        password=read_secret("Password: ") if password_stdin else None,
+        password=read_password("Password: ") if password_stdin else None,
         email_verified=bool(email_verified),
         invite=invite,
         claims=_claims(claim),
@@ -152,7 +152,7 @@ def factors(session: Session, id: RecordId) -> None:  # noqa: A002
 def set_password(session: Session, id: RecordId, yes: Yes = False) -> None:  # noqa: A002
     """Set a user's password, read from standard input. All their sessions end."""
     session.confirm(f"Set the password of {id} and end all their sessions?", yes)
-    call = calls.users.set_password(id, read_secret("Password: "))
+    call = calls.users.set_password(id, read_password("Password: "))
     session.show(call, lambda held: session.out.line(f"{held.user_id} has a new password"))
 
 

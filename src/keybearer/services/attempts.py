@@ -53,11 +53,12 @@ async def take(authority: Authority, user: User | None, email: str, device: str)
 async def take_in(uow: UnitOfWork, authority: Authority, user: User | None, email: str, device: str) -> Chance:
     """Like ``take``, inside a transaction, which must then be committed."""
     now = authority.clock.now()
+    # The same order of locks as where a sign-in is completed: first the factors, then the browser.
+    factors = None if user is None else await uow.get(Factors, factors_id(user.id))
     known = await _known_device(uow, authority, device)
-    if user is None:
+    if user is None or factors is None:
         await _take_decoy(uow, authority, email, now)
         return Chance(False)
-    factors = await uow.get(Factors, factors_id(user.id))
     is_known = known is not None and known.subject == user.id and now < known.expires_at
     if known is not None and is_known and known.attempts < MAX_DEVICE_FAILURES:
         counted = replace(known, attempts=known.attempts + 1)

@@ -133,10 +133,10 @@ def test_a_providers_secret_comes_on_standard_input_alone(run: Callable[..., Any
 
 def test_a_users_password_comes_on_standard_input_alone(run: Callable[..., Any]) -> None:
     result = run(
-        *["users", "create", "--email", "a@example.com", "--password-stdin"], answers=[USER], stdin="a long one\n"
+        *["users", "create", "--email", "a@example.com", "--password-stdin"], answers=[USER], stdin=" a long one \n"
     )
     assert result.exit_code == 0, result.stderr
-    assert result.recorder.body == {"email": "a@example.com", "password": "a long one"}
+    assert result.recorder.body == {"email": "a@example.com", "password": " a long one "}
     result = run("users", "set-password", "user_1", answers=[FACTORS], stdin="another one\n")
     assert result.recorder.body == {"password": "another one"}
     assert "another one" not in result.stdout + result.stderr
