@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sqlite3
 import tempfile
@@ -128,6 +129,8 @@ def _fill(path: Path, now: Instant, count: int) -> None:
                 connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())  # or the first checkpoint of the sweep would wait for all of this to reach the disk
 
 
 def _token(expires_at: Instant, client_id: str) -> AccessToken:

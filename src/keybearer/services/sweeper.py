@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MAX_RETIRING: Final = 1000
 FIRST_BATCH: Final = 1000
 """How many rows of a table are removed at once until it is known how long that takes."""
+MAX_BATCH: Final = 2000
+"""More at once gain little, and make others wait for a longer copy of the write-ahead log."""
 BATCH_NS: Final = 20_000_000
 """How long one batch may take; a slower one is followed by a smaller one, and one far faster by a larger one."""
 
@@ -79,7 +81,7 @@ async def sweep_store(store: Store, clock: Clock) -> None:
         if took > BATCH_NS:
             batch = max(FIRST_BATCH // 4, batch // 2)
         elif took < BATCH_NS // 4:
-            batch = min(FIRST_BATCH * 8, batch * 2)
+            batch = min(MAX_BATCH, batch * 2)
 
 
 async def retire_quiet(authority: Authority) -> int:
