@@ -220,7 +220,7 @@ def serve(settings: Settings) -> int:
 
     def announce() -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        print(f"ready http://{host}:{settings.port}", flush=True)
+        print(f"ready {settings.scheme}://{host}:{settings.port}", flush=True)
 
     if settings.workers == 1:
         return _run_worker(settings, listener, announce, index=0, shared_limits=None)

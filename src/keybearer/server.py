@@ -64,6 +64,7 @@ async def serve(
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(settings.shutdown_timeout)),
         limit_concurrency=settings.max_connections,
+        **_tls(settings),
     )
     loud = logging.getLogger("uvicorn.error")
     loud.setLevel(logging.WARNING)
@@ -83,6 +84,18 @@ async def serve(
     finally:
         watch.cancel()
     return 0
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    """Return uvicorn's settings for TLS: clients may show a certificate that ``client_ca`` vouches for (RFC 8705)."""
+    if not settings.tls_certificate:
+        return {}
+    import ssl
+
+    found: dict[str, Any] = {"ssl_certfile": settings.tls_certificate, "ssl_keyfile": settings.tls_key}
+    if settings.client_ca:
+        found |= {"ssl_ca_certs": settings.client_ca, "ssl_cert_reqs": ssl.CERT_OPTIONAL}
+    return found
 
 
 def _is_news(record: logging.LogRecord) -> bool:

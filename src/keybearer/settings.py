@@ -97,7 +97,12 @@ class Settings:
     """The header in which trusted proxies hand over a TLS client's certificate (RFC 9440, or PEM with percent
     escapes as nginx writes it); empty: none is believed."""
     client_ca: str = ""
-    """A PEM file of the certificate authorities that vouch for clients with ``tls_client_auth``; empty: nobody does."""
+    """A PEM file of the certificate authorities that vouch for clients with ``tls_client_auth``; empty: nobody does.
+    Where this server ends TLS itself, certificates that clients signed themselves must stand in it too."""
+    tls_certificate: str = ""
+    """A PEM file with this server's certificate and those between it and its authority; with it, it speaks https."""
+    tls_key: str = ""
+    """The PEM file with the private key of ``tls_certificate``."""
     fetch_networks: tuple[str, ...] = ()
     """Networks that are not public and may still be asked for what clients and providers publish, and be told of
     logouts."""
@@ -143,7 +148,12 @@ class Settings:
         if self.issuer:
             return self.issuer
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """What this server speaks itself: ``https`` with a certificate, else ``http``."""
+        return "https" if self.tls_certificate else "http"
 
 
 def load(overrides: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -227,6 +237,7 @@ def _check(settings: Settings) -> None:
     for name, (low, high) in BOUNDS.items():
         if not low <= getattr(settings, name) <= high:
             raise ConfigurationError(f"{name} must lie between {low} and {high} (KEYBEARER_{name.upper()}).")
+    _check_tls(settings)
     _check_people(settings)
     _check_brand(settings)
     if settings.client_registration not in ("off", "token", "open"):
@@ -252,6 +263,19 @@ def _check_fetching(settings: Settings) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=settings.fetch_ca)
     except OSError as error:  # an SSLError is one
         raise ConfigurationError(f"fetch_ca: {settings.fetch_ca} is no PEM file of certificates: {error}.") from error
+
+
+def _check_tls(settings: Settings) -> None:
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise ConfigurationError("tls_certificate and tls_key come together.")
+    if not settings.tls_certificate:
+        return
+    import ssl  # loaded when it is needed: start-up is short
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except OSError as error:  # an SSLError is one
+        raise ConfigurationError(f"tls_certificate and tls_key are no certificate and its key: {error}.") from error
 
 
 def _check_people(settings: Settings) -> None:

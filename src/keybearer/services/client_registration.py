@@ -12,6 +12,8 @@ import hmac
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
+
 from ..core import credential, scopes
 from ..core.clients import (
     CLIENT_ID,
@@ -22,7 +24,7 @@ from ..core.clients import (
     GrantType,
     SubjectType,
 )
-from ..core.errors import Code, Conflict, FieldProblem, NotFound
+from ..core.errors import Code, Conflict, FieldProblem, NotFound, Unreachable
 from ..core.instant import HOUR, MINUTE, SECOND, Instant
 from ..core.lifecycle import Change, change, touch
 from ..core.oauth_error import (
@@ -105,6 +107,7 @@ async def register(
         origin=ClientOrigin.REGISTERED,
     )
     check(client, ground)
+    await _check_sector(authority, client)
     secret: Secret | None = None
     if client.token_endpoint_auth_method in SECRET_METHODS:
         secret, stored = new_secret(authority, client, 1, now)
@@ -152,6 +155,7 @@ async def update(authority: Authority, client: Client, asked: ClientMetadata) ->
     needs_another = method in SECRET_METHODS and (not client.secrets or method is ClientAuthMethod.SECRET_JWT)
     if needs_another and method is not client.token_endpoint_auth_method:
         raise InvalidClientMetadata("token_endpoint_auth_method cannot change to one that needs another secret.")
+    await _check_sector(authority, wanted)
     by = Caller(actor=client.id, permissions=frozenset(), project_id=client.project_id)
 
     async def work(uow: UnitOfWork) -> Client:
@@ -284,6 +288,26 @@ def _of(kind: Any, text: str, field: str) -> Any:
     except ValueError:
         names = ", ".join(one.value for one in kind)
         raise InvalidClientMetadata(f"{field} has {text[:60]!r}; it may be {names}.") from None
+
+
+async def _check_sector(authority: Authority, client: Client) -> None:
+    """Raise ``InvalidClientMetadata`` unless the sector's document lists every redirect URI.
+
+    Else a client could join the sector of others, and see their users by the same name. Spec: OIDC Registration §5.
+    """
+    uri = client.sector_identifier_uri
+    if not uri:
+        return
+    problem = InvalidClientMetadata("sector_identifier_uri must be a JSON array that has every redirect URI.")
+    if authority.fetcher is None:
+        raise problem
+    try:
+        fetched = await authority.fetcher.get(uri)
+        listed = msgspec.json.decode(fetched.body, type=list[str])
+    except (Unreachable, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise problem from None
+    if fetched.status != 200 or not set(client.redirect_uris) <= set(listed):
+        raise problem
 
 
 def check(client: Client, ground: Ground) -> None:

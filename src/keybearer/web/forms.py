@@ -22,13 +22,11 @@ from ..services.authority import Authority
 from ..services.client_authentication import OAuthRequest
 from .client_address import TrustedProxies
 from .dispatch import body_of, request_id_of
+from .hot import CERTIFICATE
 
 MEDIA_TYPE: Final = b"application/x-www-form-urlencoded"
 MAX_FORM: Final = 65_536
 INTROSPECTION_JWT: Final = "application/token-introspection+jwt"
-CERTIFICATE: Final = "client_certificate"
-"""Where the server puts the certificate (DER) of a connection that it ends itself, in the state of the scope."""
-
 _MAX_HEADER: Final = 16_384
 
 Headers = Sequence[tuple[bytes, bytes]]

@@ -29,6 +29,8 @@ from .reply import BOOT, Again, Edge, EdgeRequest, Reply, Suspended, WrittenHead
 log = logging.getLogger("keybearer.access")
 
 SUSPENDED: Final = "keybearer.suspended"
+CERTIFICATE: Final = "client_certificate"
+"""Where the certificate (DER) of a client lies in the state of a request, if it showed one to this server itself."""
 REQUEST_ID: Final = "keybearer.request_id"
 MAX_HEADERS: Final = 32_768
 MAX_HEADER_LINES: Final = 100
@@ -123,6 +125,7 @@ class _HotProtocol(HttpToolsProtocol):
         self._idle_since = 0.0
         self._peer: str | None = None
         self._sender = b""
+        self._certificate: bytes | None = None
         # What the bytes received last brought: their size, those of earlier chunks of the same message, and how many
         # messages began in them.
         self._chunk = 0
@@ -140,6 +143,8 @@ class _HotProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._peer = self.client[0] if self.client else None
+        tls = transport.get_extra_info("ssl_object")
+        self._certificate = None if tls is None else tls.getpeercert(binary_form=True)
         self._sender = self.routes.known.sender(self._peer)
         self._idle_since = self.loop.time()
         self.timeout_keep_alive_task = self.loop.call_later(self.routes.read_timeout, self._look)
@@ -426,6 +431,8 @@ class _HotProtocol(HttpToolsProtocol):
         self.expect_100_continue = expects
         state: dict[str, Any] = self.scope["state"]
         state[REQUEST_ID] = request_id or new_request_id()
+        if self._certificate is not None:
+            state[CERTIFICATE] = self._certificate
         if suspended is not None:
             state[SUSPENDED] = suspended
         super().on_headers_complete()

@@ -8,6 +8,7 @@ import pytest
 
 from keybearer.core.clients import Client
 from keybearer.core.records import Project, State
+from keybearer.ports import Fetched
 from keybearer.services import apis, client_registration, keys, projects
 from keybearer.wire.keys import CreateKey
 from keybearer.wire.records import CreateApi, CreateProject, PermissionSpec, UpdateProject
@@ -219,3 +220,37 @@ async def test_pkce_may_be_relaxed_by_the_operator_for_clients_with_a_secret_onl
         for method, needed in (("client_secret_basic", False), ("none", True)):
             said = (await register(world, token_endpoint_auth_method=method)).json()
             assert (await world.store.get(Client, said["client_id"])).require_pkce is needed
+
+
+class Sector:
+    """Answers the document of a sector."""
+
+    def __init__(self, body: bytes, status: int = 200) -> None:
+        self.fetched = Fetched(status, "application/json", body)
+
+    async def get(self, url: str, **_: Any) -> Fetched:
+        return self.fetched
+
+
+@pytest.mark.spec("OIDC Registration", "5", "MUST")
+@pytest.mark.parametrize(
+    ("body", "status", "registered"),
+    [
+        (b'["https://app.example.com/callback", "https://other.example.com/"]', 200, True),
+        (b'["https://other.example.com/"]', 200, False),
+        (b"[]", 200, False),
+        (b'{"redirect_uris": []}', 200, False),
+        (b"[1]", 200, False),
+        (b"\xff", 200, False),
+        (b'["https://app.example.com/callback"]', 404, False),
+    ],
+)
+async def test_a_sector_vouches_for_its_redirect_uris(
+    world: Embedded, body: bytes, status: int, registered: bool
+) -> None:
+    object.__setattr__(world.authority, "fetcher", Sector(body, status))
+    uri = "https://sector.example.com/uris.json"
+    answer = await register(world, subject_type="pairwise", sector_identifier_uri=uri)
+    assert answer.status_code == (201 if registered else 400), answer.text
+    if not registered:
+        assert answer.json()["error"] == "invalid_client_metadata"
