@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from .core.artefacts import Artefact, ArtefactKind
 from .core.audit_chain import AuditDraft, AuditEntry
+from .core.clients import ClientRecord
 from .core.errors import Code, Rejected
 from .core.instant import Instant
 from .core.principal import Principal
@@ -527,6 +528,14 @@ class Records(Protocol):
 
     async def find_token(self, token_id: str, claimed: AccessToken | None = None) -> TokenRecord | None:
         """Return an access token, from the cache while it is fresh, else from the store."""
+        ...
+
+    def find_client_now(self, record_id: str) -> ClientRecord | None:
+        """Return a fresh client with its project by the id of its record, like ``find_now``."""
+        ...
+
+    async def find_client(self, record_id: str) -> ClientRecord | None:
+        """Return a client with its project, from the cache while it is fresh, else from the store."""
         ...
 
     async def refresh(self) -> None:

@@ -156,7 +156,8 @@ class Verifier:
             admitted, states, _ = self._immediate.take_now(standing.takes)
             if not admitted:
                 return None
-        self._observer.verified_again(standing, now)
+        if standing.principal is not None:
+            self._observer.verified_again(standing, now)
         return states
 
     async def verify(self, text: str, requirement: Requirement) -> Verified:

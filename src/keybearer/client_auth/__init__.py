@@ -6,14 +6,17 @@ Spec: RFC 6749 §2.3, RFC 8705 §2, RFC 7521 §4.2, OIDC Core §9.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from ..core.clients import Client, record_id
+from ..core.clients import Client, ClientAuthMethod, record_id
+from ..core.instant import Instant
 from ..core.oauth_error import InvalidClient, InvalidRequest
 from ..core.records import State
 from ..formats.assertion import claimed_client
+from ..ports import Keyring
 from . import basic, client_secret_jwt, none, post, private_key_jwt, self_signed_tls, tls
-from .client_secret import match_nobody
+from .client_secret import match_nobody, matches
 from .means import Means, Method
 from .presented import FAILED, Presented
 
@@ -46,6 +49,26 @@ async def authenticate(presented: Presented, means: Means) -> Client:
     return client
 
 
+def authenticate_now(
+    presented: Presented, find_client: Callable[[str], Client | None], keyring: Keyring, now: Instant
+) -> Client | None:
+    """Return the client that proved itself at once by its secret, and is enabled; ``find_client`` is as in ``Means``.
+
+    ``None`` for all others: ``authenticate`` finds out what they are. Raises what that and ``find_client`` raise.
+    """
+    client_id = _claimed(presented)
+    client = find_client(record_id(client_id)) if len(client_id) <= _MAX_ID else None
+    if client is None or client.state is not State.ENABLED:
+        return None
+    if client.token_endpoint_auth_method is ClientAuthMethod.BASIC:
+        secret = "" if presented.basic is None else presented.basic.client_secret
+    elif client.token_endpoint_auth_method is ClientAuthMethod.POST:
+        secret = presented.form.get("client_secret")
+    else:
+        return None
+    return client if secret and matches(client, secret, keyring, now) else None
+
+
 def _claimed(presented: Presented) -> str:
     """Return the one client that the request names, by one method that carries a proof."""
     form, assertion = presented.form, presented.assertion
@@ -67,4 +90,4 @@ def _claimed(presented: Presented) -> str:
     return claimed
 
 
-__all__ = ["CLIENT_AUTH", "FAILED", "Means", "Method", "Presented", "authenticate"]
+__all__ = ["CLIENT_AUTH", "FAILED", "Means", "Method", "Presented", "authenticate", "authenticate_now"]

@@ -20,8 +20,9 @@ Keys = Sequence[Mapping[str, Any]]
 class Means:
     """Engines and facts.
 
-    ``audiences`` are what a client assertion may be for, ``find_client`` finds a client by its id, ``keys_of``
-    its JWKs, fetched if need be (``True``: again), ``open_secret`` the readable client secret of ``client_secret_jwt``.
+    ``audiences`` are what a client assertion may be for, ``find_client`` finds a client by the id of its record,
+    ``keys_of`` its JWKs, fetched if need be (``True``: again), ``open_secret`` the readable client secret of
+    ``client_secret_jwt``.
     """
 
     keyring: Keyring

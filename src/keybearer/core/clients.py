@@ -11,7 +11,7 @@ from typing import Final
 from . import base62
 from .credential import ID_LENGTH
 from .instant import HOUR, MINUTE, Instant
-from .records import Quota, RateLimit, Record
+from .records import Project, Quota, RateLimit, Record
 
 CLIENT_ID: Final = "client_"
 SECRET_PREFIX: Final = "kb_cs"
@@ -156,3 +156,21 @@ class Client(Record):
     def is_public(self) -> bool:
         """Whether this client cannot keep a secret."""
         return self.token_endpoint_auth_method is ClientAuthMethod.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRecord:
+    """A client with its project, as a request that the client authenticates reads them.
+
+    ``seq`` and ``depends_on`` are what they are in a ``CredentialRecord``.
+    """
+
+    seq: int
+    client: Client
+    project: Project
+    depends_on: frozenset[str]
+
+
+def client_record(seq: int, client: Client, project: Project) -> ClientRecord:
+    """Join a client with its project; both were read at the head ``seq`` or later."""
+    return ClientRecord(seq, client, project, frozenset({client.id, project.id}))

@@ -12,7 +12,8 @@ class Standing:
     """What ``verify`` found out about a credential, for as long as it can have no other outcome.
 
     It stands while the view of the event log is ``view`` (no event has come that could alter any decision) and the
-    time is before ``until`` (``None``: nothing expires). ``takes`` is what each use takes. ``asker`` is who asked about
+    time is before ``until`` (``None``: nothing expires). ``principal`` is who is counted for it, ``None`` for nobody
+    (a client that asks about a token). ``takes`` is what each use takes. ``asker`` is who asked about
     the credential, where that is somebody else: it may do so for as long, and its key is used along with it. ``uses``
     and ``last_used`` are what the observer has not yet written down. Not frozen, so that counting is no more than that.
     """
@@ -21,7 +22,7 @@ class Standing:
 
     def __init__(
         self,
-        principal: Principal,
+        principal: Principal | None,
         requirement: Requirement,
         takes: tuple[Take, ...],
         view: int,

@@ -105,6 +105,24 @@ class ClientAuthentication:
             raise
         return found[-1]
 
+    def client_now(self, request: OAuthRequest) -> KnownClient | None:
+        """Return the client that proved itself by its secret at once.
+
+        ``None``, ``OAuthError`` and ``NotReady`` say that ``client_of`` has to look; nothing was counted then.
+        """
+        self.slow_down(request)
+        known: KnownClient | None = None
+
+        def find_client(record_id: str) -> Client | None:
+            nonlocal known
+            known = self._known.find_now(record_id)
+            return None if known is None else known.client
+
+        authority = self._authority
+        now = authority.clock.now()
+        found = client_auth.authenticate_now(request.presented, find_client, authority.keyring, now)
+        return None if found is None else known
+
     def _open_secret(self, client: Client, sealed: bytes) -> str:
         return open_sealed(self._authority.keyring, SEAL_PURPOSE, sealed, client.id.encode()).decode()
 

@@ -16,6 +16,7 @@ from ..core.decide_token import decide_token
 from ..core.errors import Rejected
 from ..core.instant import SECOND
 from ..core.oauth_error import InsufficientScope, InvalidClient, InvalidToken
+from ..core.principal import Principal
 from ..core.records import NO_RESTRICTIONS, Api, CredentialKind
 from ..core.requirement import Requirement
 from ..core.tokens import TokenFamily, TokenRecord
@@ -24,11 +25,13 @@ from ..ports import NotReady
 from ..verify import Verifier
 from . import jwt_tokens
 from .authority import Authority
-from .client_authentication import ClientAuthentication, OAuthRequest
+from .client_authentication import Address, ClientAuthentication, OAuthRequest
 from .own_tokens import find_access_token, find_family
 
 JWT_TYP: Final = "token-introspection+jwt"
+PATH: Final = "/oauth/introspect"
 _INACTIVE: Final[dict[str, Any]] = {"active": False}
+_ACCEPT: Final = frozenset({CredentialKind.SECRET_KEY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,15 @@ class Introspection:
             if client.is_public:
                 raise InvalidClient("Introspection is for clients that authenticate, and for service keys.")
             return Asker(client.id, client.project_id, client)
-        requirement = Requirement(
-            accept=frozenset({CredentialKind.SECRET_KEY}),
-            api=await self._own_api(),
-            client_ip=request.source,
-            method="POST",
-            path="/oauth/introspect",
-        )
+        requirement = requirement_for(await self._own_api(), request.source)
         try:
             principal = (await self._verifier.verify(request.bearer.reveal(), requirement)).principal
         except Rejected as rejection:
-            raise InvalidToken("The service key was refused.", detail=rejection.code) from None
+            raise refused(rejection) from None
+        return self.asker_with(principal)
+
+    def asker_with(self, principal: Principal) -> Asker:
+        """Return who asks with a service key; raises ``InsufficientScope``."""
         if not own_api.may(principal.permissions, own_api.VERIFY):
             raise InsufficientScope(f"This needs the permission {own_api.VERIFY}.")
         is_own = principal.project_id == self._authority.own_project_id
@@ -107,9 +108,10 @@ class Introspection:
         record = await find_access_token(self._authority, text)
         if record is None or asker.project_id not in (None, record.project.id):
             return dict(_INACTIVE)
-        return self._of_token(record)
+        return self.of_token(record)
 
-    def _of_token(self, record: TokenRecord) -> dict[str, Any]:
+    def of_token(self, record: TokenRecord) -> dict[str, Any]:
+        """Return what is known of an access token that was truly presented, by somebody who may know."""
         token = record.token
         # Where and with which proof the token is used, the API sees; here it is only asked about.
         requirement = Requirement(
@@ -117,7 +119,9 @@ class Introspection:
             key_thumbprint=token.key_thumbprint,
             certificate_thumbprint=token.certificate_thumbprint,
         )
-        bare = replace(record, restrictions=NO_RESTRICTIONS, networks=(), is_restricted=False)
+        bare = record
+        if record.is_restricted:
+            bare = replace(record, restrictions=NO_RESTRICTIONS, networks=(), is_restricted=False)
         try:
             decide_token(bare, requirement, self._authority.clock.now())
         except Rejected:
@@ -164,3 +168,13 @@ class Introspection:
             "iat": family.rotated_at // SECOND,
             "iss": self._authority.settings.issuer_url,
         }
+
+
+def requirement_for(own: Api | None, source: Address | None) -> Requirement:
+    """Return what must hold for a service key that asks; ``own`` is Keybearer's own API."""
+    return Requirement(accept=_ACCEPT, api=own, client_ip=source, method="POST", path=PATH)
+
+
+def refused(rejection: Rejected) -> InvalidToken:
+    """Return what whoever asked with a bad key is told."""
+    return InvalidToken("The service key was refused.", detail=rejection.code)

@@ -1,15 +1,14 @@
-"""Clients with what stands around them, read once and known until any event comes.
+"""Clients with what stands around them, known until an event comes for one of those.
 
-The view of the event log says for how long that is, so that a client that was disabled, or lost a secret, is refused
-within the promise of DESIGN §5: on this node at the next request, on all others within a second.
+A client that was disabled, or lost a secret, is so refused within the promise of DESIGN §5: on this node at the next
+request, on all others within a second.
 """
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ..core.clients import Client
-from ..core.errors import NotFound
+from ..core.clients import Client, ClientRecord
 from ..core.records import Api, Project, State
 from ..core.target import is_target
 from ..ports import NotReady
@@ -30,52 +29,38 @@ class KnownClients:
     """Finds clients; one object serves a process."""
 
     def __init__(self, authority: Authority) -> None:
-        self._authority = authority
-        self._view = -1
-        self._known: dict[str, KnownClient] = {}
+        self._records = authority.records
+        # With the view that the APIs are of: another API is no event of the client.
+        self._known: dict[str, tuple[ClientRecord, int, KnownClient]] = {}
 
-    async def find(self, client_id: str) -> KnownClient | None:
-        """Return a client whatever its state, ``None`` when there is none, or its project is not enabled."""
-        view = await self._fresh_view()
-        if view is None or view != self._view or len(self._known) >= MAX_KNOWN:
-            self._known.clear()
-            self._view = -1 if view is None else view
-        known = self._known.get(client_id)
-        if known is None:
-            # Read after the view was taken, and kept only for as long as that very view lasts.
-            known = await self._read(client_id)
-            if known is not None and view is not None and view == self._view:
-                self._known[client_id] = known
-        return known
+    def find_now(self, record_id: str) -> KnownClient | None:
+        """Return a client whatever its state, ``None`` when there is none, or its project is not enabled.
 
-    async def _fresh_view(self) -> int | None:
-        records = self._authority.records
-        try:
-            return records.view_now()
-        except NotReady:
-            await records.refresh()
-        try:
-            return records.view_now()
-        except NotReady:  # the log grows faster than it can be looked at
-            return None
+        Raises ``NotReady``.
+        """
+        view = self._records.view_now()
+        return self._joined(record_id, self._records.find_client_now(record_id), view)
 
-    async def _read(self, client_id: str) -> KnownClient | None:
-        store = self._authority.store
-        try:
-            client = await store.get(Client, client_id)
-            project = await store.get(Project, client.project_id)
-        except NotFound:
-            return None
-        return (
-            None if project.state is not State.ENABLED else KnownClient(client, project, await self._apis_of(project))
-        )
-
-    async def _apis_of(self, project: Project) -> tuple[Api, ...]:
-        records = self._authority.records
+    async def find(self, record_id: str) -> KnownClient | None:
+        """Like ``find_now``, reading where that is needed."""
         while True:
             try:
-                found = [records.api(api_id) for api_id in project.enabled_apis]
+                return self.find_now(record_id)
             except NotReady:
-                await records.refresh()
-            else:
-                return tuple(api for api in found if api is not None and is_target(api))
+                record = await self._records.find_client(record_id)
+            try:
+                return self._joined(record_id, record, self._records.view_now())
+            except NotReady:
+                await self._records.refresh()
+
+    def _joined(self, record_id: str, record: ClientRecord | None, view: int) -> KnownClient | None:
+        if record is None or record.project.state is not State.ENABLED:
+            return None
+        known = self._known.get(record_id)
+        if known is None or known[0] is not record or known[1] != view:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            found = [self._records.api(api_id) for api_id in record.project.enabled_apis]
+            apis = tuple(api for api in found if api is not None and is_target(api))
+            known = self._known[record_id] = (record, view, KnownClient(record.client, record.project, apis))
+        return known[2]

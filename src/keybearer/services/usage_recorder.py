@@ -133,6 +133,8 @@ class UsageRecorder:
                 self._enter(one.asker, uses, at)
 
     def _enter(self, standing: Standing, uses: int, at: Instant) -> None:
+        if standing.principal is None:
+            return
         record, version = standing.principal
         requirement = standing.requirement
         key_id, project_id, api = record.counted_as, record.project.id, requirement.api

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from ..core.errors import StoreError, Unavailable
-from ..core.records import Api, CredentialRecord, KeyRecord, Plan, State
+from ..core.clients import Client, ClientRecord, client_record
+from ..core.errors import NotFound, StoreError, Unavailable
+from ..core.records import Api, KeyRecord, Plan, Project, State
 from ..core.signing_keys import SigningKey
 from ..core.tokens import AccessToken, TokenRecord
 from ..ports import Event, ImmediateStore, NotReady, Query, Store
 from .doorbell import Doorbell, LocalDoorbell
-from .generations import RecordCache
+from .generations import Cacheable, RecordCache
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class CachedRecords:
         self._monotonic_ns = monotonic_ns
         self._cache: RecordCache[KeyRecord] = RecordCache(entries)
         self._tokens: RecordCache[TokenRecord] = RecordCache(entries)
+        self._clients: RecordCache[ClientRecord] = RecordCache(entries)
         self._applied = 0
         self._view = 0
         self._fresh_until = 0
@@ -176,6 +178,41 @@ class CachedRecords:
                 token_id, claimed, await self._store.find_token(token_id, claimed)
             )
 
+    def find_client_now(self, record_id: str) -> ClientRecord | None:
+        """Like ``find_now``, for clients. That there is none is not remembered: nothing tells guesses from names."""
+        if self._monotonic_ns() >= self._fresh_until or self._rung() > self._applied:
+            self._catch_up_now()
+        record = self._clients.get(record_id)
+        if record is not None:
+            return record
+        immediate = self._immediate
+        if immediate is None:
+            raise NotReady
+        # The head is read first, so that everything is at least as new as the record says.
+        head = immediate.head_now()
+        try:
+            client = immediate.get_now(Client, record_id)
+            return self._keep_client(client_record(head, client, immediate.get_now(Project, client.project_id)))
+        except NotFound:
+            return None
+
+    async def find_client(self, record_id: str) -> ClientRecord | None:
+        """Like ``find``, for clients."""
+        try:
+            return self.find_client_now(record_id)
+        except NotReady:
+            await self.refresh()
+        known = self._clients.get(record_id)
+        if known is not None:
+            return known
+        head = await self._store.head()
+        try:
+            client = await self._store.get(Client, record_id)
+            project = await self._store.get(Project, client.project_id)
+        except NotFound:
+            return None
+        return self._keep_client(client_record(head, client, project))
+
     @property
     def foreign_schemes(self) -> frozenset[str]:
         """How imported keys are looked up; raises ``NotReady`` while the catalogue is not fresh."""
@@ -221,7 +258,7 @@ class CachedRecords:
         return self._applied
 
     def __len__(self) -> int:
-        return len(self._cache) + len(self._tokens)
+        return len(self._cache) + len(self._tokens) + len(self._clients)
 
     def _is_fresh(self) -> bool:
         return self._monotonic_ns() < self._fresh_until and self._rung() <= self._applied
@@ -288,6 +325,7 @@ class CachedRecords:
             self._negatives.pop(event.subject, None)
             self._cache.drop(event.subject, event.seq)
             self._tokens.drop(event.subject, event.seq)
+            self._clients.drop(event.subject, event.seq)
             if event.type.startswith(_CATALOGUE_EVENTS):
                 self._catalogue_version += 1
             if event.type.startswith(("key.create", "key.import", "key.undelete", "foreign.")):
@@ -306,6 +344,7 @@ class CachedRecords:
     def _start_over(self, applied: int) -> None:
         self._cache.clear()
         self._tokens.clear()
+        self._clients.clear()
         self._negatives.clear()
         self._last_event.clear()
         self._forgotten_before = applied
@@ -356,7 +395,12 @@ class CachedRecords:
             self._tokens.put(token_id, record)
         return record
 
-    def _may_keep(self, record: CredentialRecord) -> bool:
+    def _keep_client(self, record: ClientRecord) -> ClientRecord:
+        if self._may_keep(record):
+            self._clients.put(record.client.id, record)
+        return record
+
+    def _may_keep(self, record: Cacheable) -> bool:
         """Refuse a fill that is older than an event already applied for what it depends on (the stale-fill race)."""
         if record.seq < self._forgotten_before:
             return False

@@ -6,11 +6,24 @@ what nobody asked for since is dropped. That is close to least-recently-used, at
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from ..core.records import CredentialRecord
 
-C = TypeVar("C", bound=CredentialRecord)
+class Cacheable(Protocol):
+    """What says how old it is and what it depends on (see ``core.records.CredentialRecord``)."""
+
+    @property
+    def seq(self) -> int:
+        """The head of the event log at the moment of reading, or earlier."""
+        ...
+
+    @property
+    def depends_on(self) -> frozenset[str]:
+        """The ids whose events make it stale."""
+        ...
+
+
+C = TypeVar("C", bound=Cacheable)
 
 
 class Generation(Generic[C]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -32,6 +32,15 @@ _MAX_HEADER: Final = 16_384
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+class Heading(NamedTuple):
+    """What the header fields of a request say: one credential at most, DPoP proofs, and what may be answered."""
+
+    basic: BasicCredentials | None
+    bearer: Secret | None
+    proofs: tuple[str, ...]
+    accepts_jwt: bool
+
+
 async def read_request(
     request: Request, authority: Authority, proxies: TrustedProxies, *, takes_bearer: bool = False
 ) -> OAuthRequest:
@@ -40,13 +49,28 @@ async def read_request(
     With ``takes_bearer`` an ``Authorization: Bearer`` header is kept too.
     """
     headers: Headers = request.scope["headers"]
+    heading = heading_of(headers, takes_bearer=takes_bearer)
+    body = await body_of(request, min(MAX_FORM, authority.settings.max_body))
+    peer = request.client.host if request.client else None
+    return OAuthRequest(
+        presented=Presented(form.parse(body), heading.basic, certificate_of(request, authority, proxies)),
+        source=proxies.client_address(peer, headers),
+        request_id=request_id_of(request),
+        proofs=heading.proofs,
+        bearer=heading.bearer,
+        accepts_jwt=heading.accepts_jwt,
+    )
+
+
+def heading_of(headers: Headers, *, takes_bearer: bool = False) -> Heading:
+    """Return what header fields say; raises ``InvalidRequest``, ``InvalidClient``."""
     media_type = b""
     authorizations: list[str] = []
     proofs: list[str] = []
     accept = ""
     for name, value in headers:
         if name == b"content-type":
-            media_type = value.partition(b";")[0].strip().lower()
+            media_type = value if value == MEDIA_TYPE else value.partition(b";")[0].strip().lower()
         elif name == b"authorization":
             authorizations.append(value.decode("latin-1"))
         elif name == b"dpop":
@@ -58,17 +82,10 @@ async def read_request(
     if len(authorizations) > 1:
         raise InvalidRequest("There is more than one Authorization header.")
     basic, bearer = _authorization(authorizations[0], takes_bearer) if authorizations else (None, None)
-    body = await body_of(request, min(MAX_FORM, authority.settings.max_body))
-    peer = request.client.host if request.client else None
-    return OAuthRequest(
-        presented=Presented(form.parse(body), basic, certificate_of(request, authority, proxies)),
-        source=proxies.client_address(peer, headers),
-        request_id=request_id_of(request),
-        proofs=tuple(proofs),
-        bearer=bearer,
-        accepts_jwt=bool(accept)
-        and any(part.partition(";")[0].strip() == INTROSPECTION_JWT for part in accept.split(",")),
+    accepts_jwt = "jwt" in accept and any(
+        part.partition(";")[0].strip() == INTROSPECTION_JWT for part in accept.split(",")
     )
+    return Heading(basic, bearer, tuple(proofs), accepts_jwt)
 
 
 def _authorization(header: str, takes_bearer: bool) -> tuple[BasicCredentials | None, Secret | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -24,7 +24,19 @@ from .carriage import query_may_carry
 from .known_requests import BEGINNINGS, FORWARD_AUTH, MAX_BYTES, KnownRequests, fingerprint_of
 from .outbox import Outbox
 from .problem import reply_for
-from .reply import BOOT, Again, Edge, EdgeRequest, Reply, Suspended, WrittenHeaders, lines_of, next_number, run_now
+from .reply import (
+    BOOT,
+    Again,
+    Edge,
+    EdgeRequest,
+    Reply,
+    Steps,
+    Suspended,
+    WrittenHeaders,
+    lines_of,
+    next_number,
+    run_now,
+)
 
 log = logging.getLogger("keybearer.access")
 
@@ -52,9 +64,19 @@ def new_request_id() -> str:
 
 
 class HotRoutes:
-    """Which request targets are answered at once, and by which edge; and what all connections of a process share."""
+    """Which request targets are answered at once, and by which edge; and what all connections of a process share.
 
-    def __init__(self, verifier: Verifier, verify: Edge, forward_auth: Edge, settings: Settings) -> None:
+    ``others`` are edges of POST requests by their target.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        verify: Edge,
+        forward_auth: Edge,
+        settings: Settings,
+        others: Mapping[bytes, Edge] | None = None,
+    ) -> None:
         self.verifier = verifier
         self.max_body = settings.max_body
         self.read_timeout = settings.request_timeout
@@ -64,6 +86,7 @@ class HotRoutes:
         self.outbox = Outbox()
         self._verify = verify
         self._forward_auth = forward_auth
+        self._others = dict(others or {})
         self._default: tuple[Sequence[tuple[bytes, bytes]], bytes] = ((), b"")
 
     def begin_of_answers(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
@@ -90,12 +113,16 @@ class HotRoutes:
         if target.startswith(forward_auth.PATH):
             path = target.partition(b"?")[0]
             return self._forward_auth if path in (forward_auth.PATH, forward_auth.NGINX_PATH) else None
-        return None
+        return self._others.get(target) if method == b"POST" else None
 
     def log(self, target: bytes, status: int, number: int) -> None:
         """Log one answer, if that is wanted."""
         if self.access_log:
             log_access(target.partition(b"?")[0].decode("latin-1"), status, f"req_{BOOT}{number:x}")
+
+
+def _run_now(steps: Steps | None, verifier: Verifier) -> Reply | Suspended | None:
+    return None if steps is None else run_now(steps, verifier)
 
 
 def hot_protocol(routes: HotRoutes) -> type[HttpToolsProtocol]:
@@ -381,11 +408,11 @@ class _HotProtocol(HttpToolsProtocol):
         )
         edge = self._edge
         try:
-            reply = edge.at_once(request) or run_now(edge.steps(request), routes.verifier)
+            reply = edge.at_once(request) or _run_now(edge.steps(request), routes.verifier)
         except Exception as error:
             # Raised into the parser, it would look like the client's fault.
             reply = reply_for(error, request.request_id)
-        if isinstance(reply, Suspended):
+        if not isinstance(reply, Reply):
             self._hand_over(reply, request.request_id)
             if body:
                 super().on_body(body)

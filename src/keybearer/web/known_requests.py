@@ -19,7 +19,7 @@ MAX_KNOWN: Final = 8192
 MAX_SEEN: Final = 8192
 MAX_BYTES: Final = 4096
 FORWARD_AUTH: Final = b"GET /forward-auth"
-BEGINNINGS: Final = (b"POST /v1/verify ", FORWARD_AUTH)
+BEGINNINGS: Final = (b"POST /v1/verify ", FORWARD_AUTH, b"POST /oauth/introspect ")
 """How requests begin that may become known; no fingerprint is made of any other, such as a login."""
 _URI_FIELDS: Final = tuple(
     b"\r\n%s: " % name

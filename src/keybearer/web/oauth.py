@@ -6,18 +6,16 @@ No CORS: these are for servers and devices. Nothing is cached. Spec: RFC 6749 §
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..core.errors import Unavailable
 from ..core.instant import SECOND
-from ..core.oauth_error import InvalidClient, InvalidDpopProof, InvalidToken, OAuthError, TooManyRequests, UseDpopNonce
-from ..services import authorize, device, dpop, issue, pushed_requests, revocation
+from ..core.oauth_error import InvalidDpopProof
+from ..services import authorize, device, dpop, introspection, issue, pushed_requests, revocation
 from ..services.authority import Authority
 from ..services.client_authentication import ClientAuthentication, OAuthRequest
 from ..services.introspection import Introspection
@@ -25,22 +23,15 @@ from ..services.key_sets import KeySets
 from ..services.token_endpoint import PATH, TokenEndpoint
 from ..verify import Verifier
 from .client_address import TrustedProxies
-from .dispatch import request_id_of
+from .dispatch import request_id_of, response_of
 from .forms import INTROSPECTION_JWT, read_request
-from .problem import HttpProblem, reply_for
+from .oauth_answers import answer as answered
+from .oauth_answers import refusal, typed
+from .reply import Headers, Reply
 
 PUSH: Final = "/oauth/par"
-_ENCODER: Final = msgspec.json.Encoder()
-_HEADERS: Final = {
-    "content-type": "application/json",
-    "cache-control": "no-store",
-    "pragma": "no-cache",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
-_BASIC: Final = 'Basic realm="Keybearer", charset="UTF-8"'
 
-Answer = Callable[[OAuthRequest, Request], Awaitable[Response]]
+Answer = Callable[[OAuthRequest, Request], Awaitable[Reply]]
 
 
 class OAuthEndpoints:
@@ -61,7 +52,7 @@ class OAuthEndpoints:
         return [
             Route(PATH, self._endpoint(self._token), methods=["POST"]),
             Route("/oauth/revoke", self._endpoint(self._revoke), methods=["POST"]),
-            Route("/oauth/introspect", self._endpoint(self._introspect, takes_bearer=True), methods=["POST"]),
+            Route(introspection.PATH, self._endpoint(self._introspect, takes_bearer=True), methods=["POST"]),
             Route(PUSH, self._endpoint(self._push), methods=["POST"]),
             Route("/oauth/device_authorization", self._endpoint(self._device), methods=["POST"]),
         ]
@@ -80,31 +71,31 @@ class OAuthEndpoints:
         async def serve(request: Request) -> Response:
             try:
                 asked = await read_request(request, self._authority, self._proxies, takes_bearer=takes_bearer)
-                return await answer(asked, request)
+                return response_of(await answer(asked, request))
             except Exception as error:
-                return _refusal(error, request_id_of(request))
+                return response_of(refusal(error, request_id_of(request)))
 
         return serve
 
-    async def _token(self, asked: OAuthRequest, request: Request) -> Response:
+    async def _token(self, asked: OAuthRequest, request: Request) -> Reply:
         said = await self._token_endpoint.answer(asked)
-        headers = {}
+        more: Headers = ()
         if asked.proofs and self._authority.settings.dpop_nonces:
-            headers["dpop-nonce"] = dpop.new_nonce(self._authority.keyring, self._authority.clock.now())
-        return _json(said, 200, request_id_of(request), headers)
+            nonce = dpop.new_nonce(self._authority.keyring, self._authority.clock.now())
+            more = ((b"dpop-nonce", nonce.encode()),)
+        return answered(said, request_id_of(request), more=more)
 
-    async def _revoke(self, asked: OAuthRequest, request: Request) -> Response:
+    async def _revoke(self, asked: OAuthRequest, request: Request) -> Reply:
         await revocation.revoke(self._authority, self._authentication, asked, self._tag_key)
-        return Response(b"", 200, {**_HEADERS, "x-request-id": request_id_of(request)})
+        return typed(b"", "application/json", request_id_of(request))
 
-    async def _introspect(self, asked: OAuthRequest, request: Request) -> Response:
+    async def _introspect(self, asked: OAuthRequest, request: Request) -> Reply:
         said = await self._introspection.answer(asked)
         if isinstance(said, str):
-            headers = {**_HEADERS, "content-type": INTROSPECTION_JWT, "x-request-id": request_id_of(request)}
-            return Response(said.encode(), 200, headers)
-        return _json(said, 200, request_id_of(request))
+            return typed(said.encode(), INTROSPECTION_JWT, request_id_of(request))
+        return answered(said, request_id_of(request))
 
-    async def _push(self, asked: OAuthRequest, request: Request) -> Response:
+    async def _push(self, asked: OAuthRequest, request: Request) -> Reply:
         client = (await self._authentication.client_of(asked)).client
         await pushed_requests.slow_down(self._limiter, client, None if asked.source is None else str(asked.source))
         if len(asked.proofs) > 1:
@@ -117,9 +108,9 @@ class OAuthEndpoints:
         parameters = pushed_requests.parameters_in(asked.form)
         request_uri = await authorize.push(self._authority, self._key_sets, client, parameters, thumbprint)
         expires_in = pushed_requests.EXPIRES_IN // SECOND
-        return _json({"request_uri": request_uri, "expires_in": expires_in}, 201, request_id_of(request))
+        return answered({"request_uri": request_uri, "expires_in": expires_in}, request_id_of(request), 201)
 
-    async def _device(self, asked: OAuthRequest, request: Request) -> Response:
+    async def _device(self, asked: OAuthRequest, request: Request) -> Reply:
         client, _, apis = await self._authentication.client_of(asked)
         form = asked.form
         said = await device.start(
@@ -135,37 +126,4 @@ class OAuthEndpoints:
             source=None if asked.source is None else str(asked.source),
             user_agent=request.headers.get("user-agent", ""),
         )
-        return _json(said, 200, request_id_of(request))
-
-
-def _json(said: Any, status: int, request_id: str, headers: dict[str, str] | None = None) -> Response:
-    return Response(_ENCODER.encode(said), status, {**_HEADERS, "x-request-id": request_id, **(headers or {})})
-
-
-def _refusal(error: Exception, request_id: str) -> Response:
-    """Return the answer for an error, with the code and status of its specification. Spec: RFC 6749 §5.2."""
-    headers: dict[str, str] = {}
-    if isinstance(error, OAuthError):
-        code, status, description = error.error, error.status, error.description
-        if isinstance(error, InvalidClient):
-            headers["www-authenticate"] = _BASIC
-        elif isinstance(error, InvalidToken):
-            headers["www-authenticate"] = 'Bearer error="invalid_token"'
-        elif isinstance(error, TooManyRequests):
-            headers["retry-after"] = str(max(1, -(-error.retry_after // 1_000_000)))
-        elif isinstance(error, UseDpopNonce):
-            headers["dpop-nonce"] = error.nonce
-    elif isinstance(error, HttpProblem):
-        code, status, description = "invalid_request", error.status, error.public
-    else:
-        reply_for(error, request_id)  # says it in the log
-        if isinstance(error, Unavailable):
-            code, status, description = "temporarily_unavailable", 503, "The authority cannot answer now; try again."
-            headers["retry-after"] = "1"
-        else:
-            code, status, description = (
-                "server_error",
-                500,
-                "Something went wrong; the operator finds it by its id.",
-            )
-    return _json({"error": code, "error_description": description}, status, request_id, headers)
+        return answered(said, request_id_of(request))

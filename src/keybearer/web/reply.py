@@ -111,8 +111,8 @@ class Edge(Protocol):
         """Answer the usual request, straight through; ``None`` for any other, which ``steps`` then begins anew."""
         ...
 
-    def steps(self, request: EdgeRequest) -> Steps:
-        """Do the work of any request."""
+    def steps(self, request: EdgeRequest) -> Steps | None:
+        """Do the work of any request; ``None`` to leave it to the application."""
         ...
 
 
