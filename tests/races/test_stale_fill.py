@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from keybearer.core.clients import Client
 from keybearer.core.instant import Instant
 from keybearer.core.records import (
     ApiKey,
@@ -42,6 +43,7 @@ class SlowStore:
             environment=Environment.LIVE,
             versions=(version,),
         )
+        self.client = Client(id="client_1", created_at=NOW, updated_at=NOW, project_id="proj_1", name="Shop")
         self.delay = False
         self.has_read = asyncio.Event()
         self.may_answer = asyncio.Event()
@@ -59,6 +61,14 @@ class SlowStore:
             self.has_read.set()
             await self.may_answer.wait()
         return found if key_id == "key_1" else None
+
+    async def get(self, kind: type[Any], record_id: str) -> Any:
+        """The client, and then its project, as they were before the delay."""
+        found = {"client_1": self.client, "proj_1": self.project}[record_id]
+        if self.delay and kind is Project:
+            self.has_read.set()
+            await self.may_answer.wait()
+        return found
 
     async def events(self, after: int, limit: int = 1000) -> tuple[Event, ...]:
         return tuple(self.log[after : after + limit])
@@ -123,6 +133,36 @@ def test_a_read_that_nothing_overtook_is_kept(what: str) -> None:
         assert found is not None
         assert len(records) == 1
         assert records.find_now("key_1") is found
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("what", "kept"), [("client_1", False), ("proj_1", False), ("client_2", True), ("nothing", True)]
+)
+def test_a_client_that_was_overtaken_is_not_kept(what: str, kept: bool) -> None:
+    async def scenario() -> None:
+        store = SlowStore()
+        store.happen("client.create", "client_1")
+        records = CachedRecords(cast(Store, store), None)
+        await records.refresh()
+        store.delay = True
+        reading = asyncio.create_task(records.find_client("client_1"))
+        await store.has_read.wait()
+        if what != "nothing":
+            store.happen("client.update" if what.startswith("client") else "project.disable", what)
+        records._fresh_until = 0
+        await records.refresh()
+        store.may_answer.set()
+        found = await reading
+        assert found is not None
+        assert len(records) == int(kept)
+        store.delay = False
+        again = await records.find_client("client_1")
+        assert (again is found) == kept
+        store.happen("client.disable", "client_1")
+        records._fresh_until = 0
+        assert await records.find_client("client_1") is not again
 
     asyncio.run(scenario())
 
