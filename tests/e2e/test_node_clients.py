@@ -1,0 +1,96 @@
+"""openid-client and oauth4webapi, which refuse every answer that is not as specified, as clients in Node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from joserfc import jwk
+
+from tests.e2e.shop import API, Shop
+from tests.support.authority import ADMIN_EMAIL, Authority
+from tests.support.node import NotInstalled, converse, packages
+from tests.support.visitor import Visitor
+
+CALLBACK = "http://127.0.0.1:1/callback"
+CODE, REFRESH, MACHINE = "authorization_code", "refresh_token", "client_credentials"
+KEYED = {"token_endpoint_auth_method": "private_key_jwt", "grant_types": [CODE, REFRESH, MACHINE]}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """An authority that demands nonces in DPoP proofs and lets clients register themselves."""
+    try:
+        packages("clients")
+    except NotInstalled as reason:
+        pytest.skip(str(reason))
+    home = tmp_path_factory.mktemp("node-clients")
+    settings = {"KEYBEARER_DPOP_NONCES": "1", "KEYBEARER_CLIENT_REGISTRATION": "open"}
+    node = Authority(home / "data", home / "logs", environment=settings)
+    node.init()
+    node.start()
+    yield Shop(node, token_format="jwt")
+    node.stop()
+
+
+def _settings(world: Shop, **keyed: Any) -> dict[str, Any]:
+    key = jwk.ECKey.generate_key("P-256", {"kid": "one", "alg": "ES256"})
+    confidential = world.client(CALLBACK, post_logout_redirect_uris=[CALLBACK])
+    registered, _ = world.client(CALLBACK, jwks={"keys": [key.as_dict(private=False)]}, **KEYED, **keyed)
+    return {
+        "issuer": world.node.issuer,
+        "redirect_uri": CALLBACK,
+        "api": API,
+        "key": key.as_dict(private=True),
+        "confidential": {"id": confidential[0], "secret": confidential[1]},
+        "keyed": {"id": registered},
+    }
+
+
+def _person(visitor: Visitor) -> Any:
+    def answer(asked: dict[str, Any]) -> str:
+        if "device" in asked:
+            visitor.confirm_device(asked["device"], asked["code"])
+            return ""
+        return visitor.arrives(asked["open"], CALLBACK)
+
+    return answer
+
+
+def test_openid_client(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
+    seen = converse(tmp_path, "openid_client.mjs", _settings(world), _person(visitor))
+    secret, keys = seen["secret"], seen["keys"]
+    assert secret["email"] == ADMIN_EMAIL
+    assert set(secret["scope"].split()) == {"openid", "email", "offline_access", "pages:read"}
+    assert secret["introspected"]["active"]
+    assert secret["introspected"]["aud"] == API
+    assert (secret["after"], secret["replayed"]) == ("invalid_grant", "invalid_grant")
+    assert world.verify(secret["access_token"])["code"] == "REVOKED"
+    assert secret["left"] == f"{CALLBACK}?state=gone"
+
+    assert keys["parameters"] == ["client_id", "request_uri"]
+    assert keys["introspected"]["cnf"] == {"jkt": keys["thumbprint"]}
+    assert (keys["type"], keys["renewed"]) == ("dpop", "dpop")
+    assert keys["machine"] == {"type": "dpop", "scope": "pages:write"}
+    assert keys["bearer"] != "nothing was refused"
+    assert seen["registered"]["email"] == ADMIN_EMAIL
+
+
+def test_oauth4webapi(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
+    signed = {"introspection_signed_response_alg": "ES256", "userinfo_signed_response_alg": "ES256"}
+    settings = _settings(world, require_pushed_authorization_requests=True, dpop_bound_access_tokens=True, **signed)
+    seen = converse(tmp_path, "oauth4webapi.mjs", settings, _person(visitor))
+    assert seen["same"]
+    assert seen["nonces"] >= 1
+    assert seen["person"]["email"] == ADMIN_EMAIL
+    assert seen["introspected"]["active"]
+    claims = seen["claims"]
+    assert (claims["iss"], claims["aud"]) == (world.node.issuer, API)
+    assert claims["cnf"] == seen["introspected"]["cnf"] == {"jkt": seen["thumbprint"]}
+    assert "pages:read" in claims["scope"].split()
+    assert seen["type"] == "dpop"
+    assert seen["machine"] == {"type": "dpop", "scope": "pages:write"}
+    assert seen["ended"] == "invalid_grant"
+    assert world.verify(seen["renewed"], permissions=["pages:read"])["code"] == "REVOKED"
