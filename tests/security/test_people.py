@@ -214,6 +214,18 @@ async def test_a_source_of_many_refusals_is_slowed_down_whichever_account_it_tri
     assert isinstance(await attempt(world, source=None), Done)
 
 
+async def test_addresses_that_nobody_has_leave_a_bounded_number_of_rows(
+    world: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "DECOYS", 4)
+    for number in range(60):
+        await attempts.take(world.authority, None, f"nobody{number}@example.com", "")
+    found = [await world.store.get_artefact(ArtefactKind.DECOY, f"decoy{number:04}") for number in range(4)]
+    assert sum(decoy.attempts for decoy in found) == 60
+    with pytest.raises(NotFound):
+        await world.store.get_artefact(ArtefactKind.DECOY, "decoy0004")
+
+
 # Links: Keycloak CVE-2026-37982 (replayed), ZITADEL CVE-2025-64101 (built from a header), ASVS 6.4.3
 
 
@@ -329,6 +341,18 @@ async def test_letters_to_one_address_are_bounded(world: Embedded) -> None:
         mail_links.request_reset(world.authority, user.email, f"192.0.2.{number}")
     await world.authority.outbox.settled()
     assert len(mailbox.messages) == 5
+
+
+async def test_a_network_of_addresses_is_one_source_of_letters(world: Embedded) -> None:
+    mailbox = give_mailbox(world.authority)
+    people = [await make_user(world, f"user{number}@example.com", None) for number in range(25)]
+    for number, user in enumerate(people):
+        mail_links.request_reset(world.authority, user.email, f"2001:db8:1:2::{number:x}")
+    await world.authority.outbox.settled()
+    assert len(mailbox.messages) == 20
+    mail_links.request_reset(world.authority, people[-1].email, "2001:db8:1:3::1")
+    await world.authority.outbox.settled()
+    assert len(mailbox.messages) == 21
 
 
 # Steps that must not be skipped: authentik CVE-2026-49443

@@ -210,7 +210,8 @@ class Postage:
         if name not in self._arrivals and len(self._arrivals) >= MAX_REMEMBERED:
             self._arrivals = {other: at for other, at in self._arrivals.items() if at > now}
             if len(self._arrivals) >= MAX_REMEMBERED:
-                return False
+                # Rather a letter too many for somebody than none for anybody.
+                self._arrivals.pop(next(iter(self._arrivals)))
         admitted, arrival, _, _, _ = gcra(self._arrivals.get(name, 0), now, self._emission, self._burst, 1)
         self._arrivals[name] = arrival
         return admitted

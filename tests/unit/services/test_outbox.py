@@ -181,13 +181,12 @@ def test_postage_comes_back_with_time() -> None:
     assert [postage.take("a") for _ in range(2)] == [True, False]
 
 
-def test_postage_remembers_a_bounded_number_and_then_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postage_remembers_a_bounded_number_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "MAX_REMEMBERED", 3)
-    now = 0
-    postage = Postage(1, 60, lambda: now)
-    assert [postage.take(name) for name in "abcd"] == [True, True, True, False]
-    now = 61_000_000_000
-    assert postage.take("d")
+    postage = Postage(1, 60, lambda: 0)
+    assert [postage.take(name) for name in "abcd"] == [True, True, True, True]
+    assert [postage.take(name) for name in "bcd"] == [False, False, False]
+    assert postage.take("a"), "of all that were written to, one was forgotten"
 
 
 @pytest.mark.parametrize(
