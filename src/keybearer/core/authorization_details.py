@@ -1,7 +1,7 @@
 """Rich authorization requests: a JSON list of objects, each of a ``type`` that an API understands. Spec: RFC 9396.
 
-An API names its types in its metadata, as ``authorization_details_types``. What a token carries is always a selection
-of what was granted, compared member by member.
+An API names its types in its metadata, as ``authorization_details_types``: a list, or an object that says in words what
+each is. What a token carries is always a selection of what was granted, compared member by member.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ Details = tuple[Mapping[str, object], ...]
 def types_of(api: Api) -> frozenset[str]:
     """Return the types that an API understands."""
     declared = api.metadata.get(TYPES_MEMBER, ())
-    return frozenset(one for one in declared if isinstance(one, str)) if isinstance(declared, list | tuple) else _NONE
+    return (
+        frozenset(one for one in declared if isinstance(one, str))
+        if isinstance(declared, list | tuple | dict)
+        else _NONE
+    )
 
 
 _NONE: Final[frozenset[str]] = frozenset()

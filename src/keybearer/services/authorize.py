@@ -303,11 +303,8 @@ async def _answer(
         # The user's row is locked first, so that two consents at once make one grant.
         user = await uow.get(User, signed_in.user.id)
         session = await uow.get(Session, signed_in.session.id)
-        current = await uow.get(Client, client.id)
         if user.state is not State.ENABLED or session.state is not State.ENABLED or session.is_over(now):
             raise LoginRequired("The session has ended.")
-        if current.state is not State.ENABLED:
-            raise AccessDenied("The client was switched off.")
         if asked.pushed_id:
             await pushed_requests.use_up(uow, asked.pushed_id, now)
         grant = await consent.write(uow, caller, now, user.id, client, asked.apis, scopes, asked.details, refused)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..core.authorization_details import TYPES_MEMBER, Details
-from ..core.clients import Client, GrantType
+from ..core.clients import Client, ClientOrigin, GrantType
 from ..core.credential import new_id
 from ..core.grants import GRANT_ID, Grant
 from ..core.instant import DAY, HOUR, MINUTE, Instant
@@ -70,6 +70,18 @@ class ConsentView:
     def redirect_host(self) -> str:
         """What a user can recognise of where the answer goes."""
         return host_of(self.redirect_uri) if self.redirect_uri else ""
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the client named itself, so that nobody here vouches for its name."""
+        return self.client.origin is not ClientOrigin.MANAGED
+
+    @property
+    def links(self) -> tuple[tuple[str, str], ...]:
+        """What the client says about itself elsewhere, as labels and web addresses."""
+        client = self.client
+        named = (("site", client.client_uri), ("privacy", client.policy_uri), ("terms", client.tos_uri))
+        return tuple((label, uri) for label, uri in named if uri.startswith(("https://", "http://")))
 
     @property
     def is_web(self) -> bool:

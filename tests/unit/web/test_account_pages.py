@@ -8,12 +8,14 @@ import re
 
 import pytest
 
+from keybearer.core.artefacts import ArtefactKind
 from keybearer.core.clients import Client
 from keybearer.core.grants import Grant
 from keybearer.core.records import Api
 from keybearer.core.sessions import Session
 from keybearer.core.users import User
 from keybearer.ports import Query
+from keybearer.services import mail_links
 from tests.support.authorizing import (
     asking,
     browsing,
@@ -288,3 +290,25 @@ async def test_registration_is_shut_by_default(world: Embedded) -> None:
     async with browsing(world) as browser:
         assert (await browser.get("/register")).status == 404
         assert "/register" not in (await browser.get("/sign-in")).text
+
+
+async def test_a_sign_in_link_works_once_and_by_its_button(world: Embedded, ada: User) -> None:
+    mailbox = give_mailbox(world.authority)
+    await mail_links.send(world.authority, world.root, ada, ArtefactKind.SIGN_IN_LINK)
+    await world.authority.outbox.settled()
+    link = mailbox.link("/sign-in/link")
+    async with browsing(world) as browser:
+        for _ in range(2):  # a scanner that looks at it uses nothing up
+            page = await browser.get(f"/sign-in/link?link={link}")
+            assert ada.email in page.text
+        used = page
+        page = await browser.send(page)
+        assert page.response.url.path == "/account"
+        await browser.send(await browser.get("/sign-out"), button="sign-out")
+        for dead in (f"/sign-in/link?link={link}", "/sign-in/link?link=x", "/sign-in/link"):
+            page = await browser.get(dead)
+            assert page.status == 400
+            assert "not good any more" in page.text
+        page = await browser.send(used)
+        assert page.status in (400, 403)
+        assert (await browser.get("/account")).form("/sign-in")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from keybearer.core.clients import Client, ClientAuthMethod, GrantType
+from keybearer.core.clients import Client, ClientAuthMethod, ClientOrigin, GrantType
 from keybearer.core.grants import Grant
 from keybearer.core.instant import HOUR
 from keybearer.core.lifecycle import Change, change, touch
@@ -436,13 +436,14 @@ async def test_resources_narrow_what_scopes_can_be_asked_for(scene: Scene) -> No
 
 @pytest.mark.spec("RFC 9396", "3", "MUST")
 async def test_authorization_details_are_shown_in_the_words_of_the_api(scene: Scene) -> None:
-    types = {"authorization_details_types": ["payment"]}
+    types = {"authorization_details_types": {"payment": "Start a payment"}}
     bank = await make_api(scene.world, "https://bank.example.com", name="Bank", metadata=types)
     client = await make_client(scene.world, bank, scopes=())
     details = '[{"type":"payment","amount":{"currency":"EUR","value":"12.50"},"actions":["initiate"]}]'
     async with browsing(scene.world) as browser:
         page = await browser.get(asking(client, scope="openid", authorization_details=details))
         page = await sign_in_at(browser, page, scene.user)
+        assert "<h3>Start a payment</h3>" in page.text
         assert "currency: EUR; value: 12.50" in page.text
         page = await browser.send(page, button="allow")
         code = await code_of(scene.world, client, page)
@@ -514,3 +515,14 @@ async def test_head_starts_nothing(scene: Scene) -> None:
     async with browsing(scene.world) as browser:
         answer = await browser.http.head(asking(scene.client))
         assert answer.status_code == 405
+
+
+async def test_a_client_that_named_itself_is_shown_as_such(scene: Scene) -> None:
+    await scene.with_client(
+        origin=ClientOrigin.REGISTERED, policy_uri="javascript:alert(1)", tos_uri="https://shop.example.com/terms"
+    )
+    async with browsing(scene.world) as browser:
+        page = await sign_in_at(browser, await browser.get(asking(scene.client)), scene.user)
+        assert "Nobody here vouches for its name" in page.text
+        assert "javascript:" not in page.text
+        assert 'href="https://shop.example.com/terms"' in page.text

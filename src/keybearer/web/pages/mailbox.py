@@ -11,7 +11,6 @@ from starlette.routing import Route
 from ...core.artefacts import ArtefactKind
 from ...core.errors import InvalidInput, NotFound
 from ...services import mail_links, registration
-from ...services.mail_links import LinkRefused
 from .site import Site, Visit
 
 
@@ -64,10 +63,7 @@ async def forgot(site: Site, visit: Visit) -> Response:
 async def show_reset(site: Site, visit: Visit) -> Response:
     """Ask for the new password."""
     link = visit.query.get("link", "")
-    try:
-        opened = await mail_links.look(site.authority, ArtefactKind.PASSWORD_RESET, link)
-    except LinkRefused as refused:
-        return _dead(site, visit, refused)
+    opened = await mail_links.look(site.authority, ArtefactKind.PASSWORD_RESET, link)
     return site.page(visit, "reset_password.html", link=link, email=opened.email, problem="")
 
 
@@ -75,26 +71,20 @@ async def reset(site: Site, visit: Visit) -> Response:
     """Set the new password. Nobody is signed in by this, and a second factor stays."""
     form = await site.form(visit)
     link = form.get("link")
+    opened = await mail_links.look(site.authority, ArtefactKind.PASSWORD_RESET, link)
     try:
-        opened = await mail_links.look(site.authority, ArtefactKind.PASSWORD_RESET, link)
-        try:
-            await mail_links.reset_password(site.authority, link, form.get("password"), source=visit.source)
-        except InvalidInput as wrong:
-            return site.page(
-                visit, "reset_password.html", status=400, link=link, email=opened.email, problem=in_words(wrong)
-            )
-    except LinkRefused as refused:
-        return _dead(site, visit, refused)
+        await mail_links.reset_password(site.authority, link, form.get("password"), source=visit.source)
+    except InvalidInput as wrong:
+        return site.page(
+            visit, "reset_password.html", status=400, link=link, email=opened.email, problem=in_words(wrong)
+        )
     return site.page(visit, "done.html", title="Your password is set", text="Sign in with it now.", to="/sign-in")
 
 
 async def show_invitation(site: Site, visit: Visit) -> Response:
     """Ask for a name and a password."""
     link = visit.query.get("link", "")
-    try:
-        opened = await mail_links.look(site.authority, ArtefactKind.INVITATION, link)
-    except LinkRefused as refused:
-        return _dead(site, visit, refused)
+    opened = await mail_links.look(site.authority, ArtefactKind.INVITATION, link)
     return site.page(visit, "invitation.html", link=link, email=opened.email, name=opened.name, problem="")
 
 
@@ -102,24 +92,16 @@ async def accept(site: Site, visit: Visit) -> Response:
     """Begin the account, and sign in."""
     form = await site.form(visit)
     link, name = form.get("link"), form.get("name").strip()
+    opened = await mail_links.look(site.authority, ArtefactKind.INVITATION, link)
     try:
-        opened = await mail_links.look(site.authority, ArtefactKind.INVITATION, link)
-        try:
-            done = await mail_links.accept_invitation(
-                site.authority, link, name=name, password=form.get("password"), visit=visit.sign_in_visit()
-            )
-        except InvalidInput as wrong:
-            return site.page(
-                visit,
-                "invitation.html",
-                status=400,
-                link=link,
-                email=opened.email,
-                name=name[:200],
-                problem=in_words(wrong),
-            )
-    except LinkRefused as refused:
-        return _dead(site, visit, refused)
+        done = await mail_links.accept_invitation(
+            site.authority, link, name=name, password=form.get("password"), visit=visit.sign_in_visit()
+        )
+    except InvalidInput as wrong:
+        problem = in_words(wrong)
+        return site.page(
+            visit, "invitation.html", status=400, link=link, email=opened.email, name=name[:200], problem=problem
+        )
     site.welcome(visit, done)
     return site.to(visit, "/account")
 
@@ -127,20 +109,14 @@ async def accept(site: Site, visit: Visit) -> Response:
 async def show_verify(site: Site, visit: Visit) -> Response:
     """Ask whether the address is one's own: mail scanners look at links too."""
     link = visit.query.get("link", "")
-    try:
-        opened = await mail_links.look(site.authority, ArtefactKind.EMAIL_VERIFICATION, link)
-    except LinkRefused as refused:
-        return _dead(site, visit, refused)
+    opened = await mail_links.look(site.authority, ArtefactKind.EMAIL_VERIFICATION, link)
     return site.page(visit, "verify_email.html", link=link, email=opened.email)
 
 
 async def verify(site: Site, visit: Visit) -> Response:
     """Take the address as verified."""
     form = await site.form(visit)
-    try:
-        user = await mail_links.verify_email(site.authority, form.get("link"), source=visit.source)
-    except LinkRefused as refused:
-        return _dead(site, visit, refused)
+    user = await mail_links.verify_email(site.authority, form.get("link"), source=visit.source)
     text = f"{user.email} is yours."
     return site.page(visit, "done.html", title="Your address is confirmed", text=text, to="/account")
 
@@ -149,15 +125,3 @@ def in_words(error: InvalidInput) -> str:
     """Return what is wrong with a form, without the names of its fields."""
     texts = [problem.message for problem in error.problems]
     return "; ".join(text[:1].upper() + text[1:] for text in texts) + "." if texts else error.public
-
-
-def _dead(site: Site, visit: Visit, refused: LinkRefused) -> Response:
-    return site.page(
-        visit,
-        "error.html",
-        status=400,
-        title="This link is not good any more",
-        text="It was used before, or its time is over. Ask for a new one.",
-        code="",
-        request_id=visit.request_id,
-    )

@@ -21,9 +21,11 @@ from ...ports import Limiter
 from ...services import sessions, sign_in
 from ...services.authority import Authority, Caller
 from ...services.key_sets import KeySets
+from ...services.mail_links import LinkRefused
 from ...services.passkeys import origin
 from ...services.recency import SignInNeeded
 from ...services.sessions import SignedIn
+from ...services.sign_in import SignInRefused
 from ..browser_cookies import BROWSER, DEVICE, FLOW, SECOND_STEP, SESSION, Cookies
 from ..client_address import TrustedProxies
 from ..dispatch import body_of, request_id_of
@@ -277,6 +279,11 @@ class Site:
                 status, title, text = 403, "Not permitted", error.public
             case Conflict():
                 status, title, text = 409, "This cannot be done now", error.public
+            case LinkRefused():
+                status, title = 400, "This link is not good any more"
+                text = "It was used before, or its time is over. Ask for a new one."
+            case SignInRefused():
+                status, title, text = 400, "You are not signed in", error.public
             case Unavailable():
                 status, title, text = 503, "Not available for now", "Try again in a moment."
             case _:
