@@ -168,6 +168,13 @@ probe_postgresql() { # where the newest server is: Debian keeps its programs off
     return 1
 }
 probe_nginx() { PATH="$PATH:/usr/sbin:/usr/local/sbin" type -P nginx; }
+probe_apache() { # the module; the program comes with it
+    local module
+    for module in /usr/lib{/apache2,64/httpd}/modules/mod_auth_openidc.so; do
+        [[ -f $module ]] && printf '%s\n' "$module" && return
+    done
+    return 1
+}
 probe_chromium() { type -P chromium || type -P chromium-browser || type -P google-chrome; }
 probe_curl() { type -P curl; }
 probe_strace() { type -P strace; }
