@@ -15,6 +15,9 @@ MULTIPLE_FACTORS: Final = "mfa"
 LINK: Final = "mail"
 """A link that was sent by mail, or printed for the operator; the registry has no value for it."""
 
+FEDERATED: Final = "fed"
+"""The word of an upstream provider; the registry has no value for it either."""
+
 ONE_FACTOR: Final = "urn:keybearer:acr:1fa"
 TWO_FACTORS: Final = "urn:keybearer:acr:2fa"
 PHISHING_RESISTANT: Final = "phr"

@@ -29,7 +29,8 @@ from ..core.secret import Secret
 from ..core.sessions import Session
 from ..core.users import Factors, User, factors_id
 from ..ports import Query, UnitOfWork
-from . import attempts, passwords, sessions
+from ..wire.users import LinkSpec
+from . import attempts, passwords, sessions, user_links
 from .authority import Authority, Caller
 from .sealing import CannotOpen, open_sealed, seal
 from .second_factor import accept_recovery_code, accept_totp, methods_of
@@ -106,6 +107,10 @@ class Ticket(msgspec.Struct, forbid_unknown_fields=True):
     amr: tuple[str, ...]
     password_changed_at: int
     expires_at: int
+    link: LinkSpec | None = None
+    """Who the user was found to be at an upstream provider, by this ``email``: remembered once both factors are right.
+    """
+    email: str = ""
 
 
 async def find_by_email(authority: Authority, email: str) -> User | None:
@@ -239,6 +244,8 @@ async def complete(
             await uow.add_artefact(
                 Artefact(ArtefactKind.SIGN_IN_STEP, ticket.id, now, Instant(ticket.expires_at), subject=user_id)
             )
+            if ticket.link is not None:
+                await user_links.add_verified(uow, authority, caller, user_id, ticket.email, ticket.link)
         if checked is not factors or factors.failures:
             await uow.update(_settled(checked, factors, now))
         if visit.renews is not None:
@@ -265,10 +272,20 @@ def _settled(checked: Factors, before: Factors, now: Instant) -> Factors:
     return replace(checked, failures=0, updated_at=now, revision=before.revision + 1)
 
 
-def issue_ticket(authority: Authority, factors: Factors, amr: tuple[str, ...]) -> str:
+def issue_ticket(
+    authority: Authority, factors: Factors, amr: tuple[str, ...], *, link: LinkSpec | None = None, email: str = ""
+) -> str:
     """Return the sealed ticket of a first step that was right."""
     now = authority.clock.now()
-    ticket = Ticket(credential.new_id(now), factors.user_id, amr, factors.password_changed_at or 0, now + TICKET_IN)
+    ticket = Ticket(
+        id=credential.new_id(now),
+        user_id=factors.user_id,
+        amr=amr,
+        password_changed_at=factors.password_changed_at or 0,
+        expires_at=now + TICKET_IN,
+        link=link,
+        email=email,
+    )
     sealed = seal(authority.keyring, _PURPOSE, msgspec.json.encode(ticket))
     return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 

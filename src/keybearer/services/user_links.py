@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..core import own_api
 from ..core.credential import new_id
 from ..core.errors import Conflict, NotFound
 from ..core.instant import Instant
@@ -76,6 +77,31 @@ async def remove(authority: Authority, caller: Caller, user_id: str, link_id: st
         return view(link)
 
     return await authority.change(caller, work)
+
+
+async def add_verified(
+    uow: UnitOfWork, authority: Authority, caller: Caller, user_id: str, email: str, spec: LinkSpec
+) -> None:
+    """Remember who a user is at a provider that vouched for their address; raises ``Conflict`` if it is not theirs.
+
+    Everything is looked at again here, in the transaction that signs them in.
+    """
+    user = await uow.get(User, user_id)
+    if user.email != email or not may_be_found(user):
+        raise Conflict("The user was changed meanwhile.")
+    if len(await uow.page(Link, Query({"user_id": user_id}, limit=MAX_LINKS))) == MAX_LINKS:
+        raise Conflict(f"A user may have {MAX_LINKS} links at most.")
+    now = authority.clock.now()
+    await insert_link(uow, user_id, spec, now)
+    Deed(uow, caller, now).note("user.add_link", user_id, details={"issuer": spec.issuer}, event=False)
+
+
+def may_be_found(user: User) -> bool:
+    """Tell whether a user may be found by an address that somebody else verified.
+
+    Theirs must be verified here too, and they must have no power over Keybearer.
+    """
+    return user.email_verified and not any(own_api.is_own(permission) for permission in user.permissions)
 
 
 async def insert_link(uow: UnitOfWork, user_id: str, spec: LinkSpec, now: Instant) -> Link:

@@ -15,6 +15,7 @@ SESSION: Final = "kb_session"
 DEVICE: Final = "kb_device"
 BROWSER: Final = "kb_browser"
 SECOND_STEP: Final = "kb_step"
+UPSTREAM: Final = "kb_upstream"
 FLOW: Final = "kb_flow_"
 MAX_COOKIES: Final = 100
 

@@ -8,7 +8,7 @@ from ...ports import Limiter
 from ...services.authority import Authority
 from .. import authorize
 from ..client_address import TrustedProxies
-from . import account, assets, consent, device, logout, mailbox, security, sessions, sign_in
+from . import account, assets, consent, device, logout, mailbox, security, sessions, sign_in, upstream_sign_in
 from .site import Site
 
 
@@ -19,6 +19,7 @@ def routes(authority: Authority, limiter: Limiter, proxies: TrustedProxies) -> l
         site.route(authorize.PATH, get=authorize.serve, post=authorize.serve),
         site.route(authorize.CONTINUE, get=authorize.carry_on),
         *sign_in.routes(site),
+        *upstream_sign_in.routes(site),
         *consent.routes(site),
         *logout.routes(site),
         *mailbox.routes(site),

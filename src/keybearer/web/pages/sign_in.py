@@ -13,7 +13,7 @@ from starlette.routing import Route
 from ...core.artefacts import ArtefactKind
 from ...core.form import Form
 from ...core.redirect_uri import host_of
-from ...services import mail_links, passkeys, registration, sign_in
+from ...services import mail_links, passkeys, registration, sign_in, upstream_sign_in
 from ...services.asked import Asked
 from ...services.authorize import AskSignIn
 from ...services.sign_in import Attempt, Done, NeedsSecondFactor, SignInRefused, SignInStep
@@ -68,10 +68,15 @@ class Way:
 
 async def way_of(site: Site, visit: Visit, form: Form | None = None) -> Way:
     """Return where this sign-in belongs; raises ``OAuthError`` for a request that is over."""
-    flow_id = form.get("flow") if form is not None else visit.query.get("flow", "")
-    to = own_path(form.get("to") if form is not None else visit.query.get("to", ""))
+    if form is not None:
+        return await way_to(site, visit, form.get("flow"), form.get("to"))
+    return await way_to(site, visit, visit.query.get("flow", ""), visit.query.get("to", ""))
+
+
+async def way_to(site: Site, visit: Visit, flow_id: str, to: str) -> Way:
+    """Return the way to a client's request or to one of our own pages; raises ``OAuthError`` like ``way_of``."""
     if not flow_id:
-        return Way(None, to, None)
+        return Way(None, own_path(to), None)
     flow = authorize.require_flow(site, visit, flow_id)
     return Way(flow, "", await authorize.understand(site, await authorize.load(site, visit, flow)))
 
@@ -84,7 +89,8 @@ def onward(site: Site, visit: Visit, way: Way) -> Response:
     return site.to(visit, path, user_code=query.removeprefix("user_code="))
 
 
-async def _step(site: Site, visit: Visit, way: Way, step: SignInStep) -> Response:
+async def go_on(site: Site, visit: Visit, way: Way, step: SignInStep) -> Response:
+    """Ask for the second factor, or welcome who is signed in and send them on."""
     if isinstance(step, NeedsSecondFactor):
         site.set_cookie(visit, SECOND_STEP, step.ticket, STEP_IN)
         return site.to(visit, "/sign-in/second-factor", methods=",".join(step.methods), **way.query)
@@ -108,7 +114,7 @@ async def show(site: Site, visit: Visit) -> Response:
             return await authorize.to_step(site, visit, way.flow, asked, step)
     elif visit.signed_in is not None and not again:
         return onward(site, visit, way)
-    return _password_page(site, visit, way, email=_hint(way) or _known_email(visit))
+    return await password_page(site, visit, way, email=_hint(way) or _known_email(visit))
 
 
 async def submit(site: Site, visit: Visit) -> Response:
@@ -117,15 +123,17 @@ async def submit(site: Site, visit: Visit) -> Response:
     way = await way_of(site, visit, form)
     email, password = form.get("email").strip(), form.get("password")
     if not email or not password:
-        return _password_page(site, visit, way, email=email, problem="Fill in your e-mail address and your password.")
+        problem = "Fill in your e-mail address and your password."
+        return await password_page(site, visit, way, email=email, problem=problem)
     try:
         step = await sign_in.with_password(site.authority, Attempt(email, password, visit.sign_in_visit()))
     except SignInRefused as refused:
-        return _password_page(site, visit, way, email=email, problem=refused.public)
-    return await _step(site, visit, way, step)
+        return await password_page(site, visit, way, email=email, problem=refused.public)
+    return await go_on(site, visit, way, step)
 
 
-def _password_page(site: Site, visit: Visit, way: Way, *, email: str, problem: str = "") -> Response:
+async def password_page(site: Site, visit: Visit, way: Way, *, email: str = "", problem: str = "") -> Response:
+    """Return the page that asks for a password, and offers every other way to sign in."""
     return site.page(
         visit,
         "sign_in.html",
@@ -136,6 +144,7 @@ def _password_page(site: Site, visit: Visit, way: Way, *, email: str, problem: s
         problem=problem,
         can_register=registration.is_open(site.authority),
         can_use_passkey=has_domain(site),
+        providers=await upstream_sign_in.offered(site.authority),
     )
 
 
@@ -187,7 +196,7 @@ async def submit_second(site: Site, visit: Visit) -> Response:
             return await _second_page(site, visit, way, methods, problem="Fill in a code.")
     except SignInRefused as refused:
         return await _second_page(site, visit, way, methods, problem=refused.public)
-    return await _step(site, visit, way, done)
+    return await go_on(site, visit, way, done)
 
 
 def _methods(text: str) -> tuple[str, ...]:
@@ -234,7 +243,7 @@ async def submit_passkey(site: Site, visit: Visit) -> Response:
         )
     except SignInRefused:
         return await _passkey_page(site, visit, way, "That passkey was not accepted. Try again, or use your password.")
-    return await _step(site, visit, way, done)
+    return await go_on(site, visit, way, done)
 
 
 async def _passkey_page(site: Site, visit: Visit, way: Way, problem: str = "") -> Response:
@@ -265,7 +274,7 @@ async def submit_link(site: Site, visit: Visit) -> Response:
     """Sign in by a link."""
     form = await site.form(visit)
     step = await mail_links.sign_in(site.authority, form.get("link"), visit.sign_in_visit())
-    return await _step(site, visit, Way(None, "", None), step)
+    return await go_on(site, visit, Way(None, "", None), step)
 
 
 # Accounts
