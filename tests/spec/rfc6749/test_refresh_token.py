@@ -90,6 +90,15 @@ async def test_a_refresh_token_is_its_own_clients(oauth: OAuth) -> None:
     assert (await consent.application.refresh(text)).status_code == 200
 
 
+@pytest.mark.spec("RFC 6749", "6", "MUST")
+async def test_a_refresh_token_without_a_consent_is_its_own_clients_too(oauth: OAuth) -> None:
+    """ZITADEL CVE-2026-55672: the client binding was missing. A first-party client has no grant that would tell."""
+    consent = await oauth.consent(await oauth.client(is_first_party=True))
+    text = (await consent.tokens(scopes=READ, grant_id=""))["refresh_token"]
+    assert error_of(await (await oauth.client(is_first_party=True)).refresh(text)) == GONE
+    assert (await consent.application.refresh(text)).status_code == 200
+
+
 @pytest.mark.spec("RFC 6749", "6", "MUST NOT")
 async def test_the_scope_can_be_narrowed_for_one_token_and_never_widened(oauth: OAuth) -> None:
     consent = await oauth.consent(await oauth.client())

@@ -33,7 +33,9 @@ async def find(oauth: OAuth, typed: str, limiter: Any = None, **more: Any) -> Fo
     )
 
 
-async def approve(consent: Consent, typed: str, granted: tuple[str, ...] = ("orders:read", "orders:write")) -> None:
+async def approve(
+    consent: Consent, typed: str, granted: tuple[str, ...] = ("orders:read", "orders:write"), *, by_grant: bool = True
+) -> None:
     oauth = consent.oauth
     found = await find(oauth, typed)
     assert found is not None
@@ -45,7 +47,7 @@ async def approve(consent: Consent, typed: str, granted: tuple[str, ...] = ("ord
             oauth.world.root,
             found,
             user=consent.user,
-            grant=consent.grant,
+            grant=consent.grant if by_grant else None,
             session=consent.session,
             granted=granted,
         )
@@ -136,11 +138,12 @@ async def test_a_device_code_expires(oauth: OAuth) -> None:
 async def test_a_device_code_is_its_own_clients(oauth: OAuth) -> None:
     """ZITADEL CVE-2026-55672: the client binding was missing."""
     consent = await oauth.consent(await oauth.public_client())
-    said = await started(consent.application)
-    await approve(consent, said["user_code"])
-    for other in (await oauth.public_client(), await oauth.client()):
-        assert error_of(await other.token(DEVICE, device_code=said["device_code"])) == (400, "invalid_grant")
-    assert (await consent.application.token(DEVICE, device_code=said["device_code"])).status_code == 200
+    for by_grant in (True, False):  # a first-party client has no grant that would tell
+        said = await started(consent.application)
+        await approve(consent, said["user_code"], by_grant=by_grant)
+        for other in (await oauth.public_client(), await oauth.client()):
+            assert error_of(await other.token(DEVICE, device_code=said["device_code"])) == (400, "invalid_grant")
+        assert (await consent.application.token(DEVICE, device_code=said["device_code"])).status_code == 200
 
 
 @pytest.mark.spec("RFC 8628", "3.1", "MUST")
