@@ -99,7 +99,7 @@ def group_exists(leader: int) -> bool:
 
 
 def test_the_quick_start_does_what_it_says(pasted: list[str], checkout: Path) -> None:
-    start, root_key, make, verify, site, curls, rotate, revoke, clean_up = pasted
+    start, root_key, make, verify, site, curls, rotate, revoke, token, clean_up = pasted
     assert (start, root_key) == ("", "")
     assert "https://site.example" in make
     answer = json.loads(verify)
@@ -114,6 +114,8 @@ def test_the_quick_start_does_what_it_says(pasted: list[str], checkout: Path) ->
     assert re.findall(r"^HTTP/1.1 (\d+)", revoke, re.MULTILINE) == ["401"]
     for code in ("VALID", "RATE_LIMITED", "REVOKED"):
         assert code in revoke
+    assert "<h1>Only for key holders</h1>" in token
+    assert re.findall(r"^HTTP/1.1 (\d+)", token, re.MULTILINE) == ["401"]
     assert "rror" not in clean_up
     assert not (checkout / "demo").exists()
 

@@ -321,6 +321,25 @@ def _without_host(url: str) -> str:
     return "/" + rest.partition("/")[2]
 
 
+_IDENTITY: Final = tuple(
+    b"x-keybearer-" + name
+    for name in (
+        b"key",
+        b"token",
+        b"project",
+        b"kind",
+        b"environment",
+        b"permissions",
+        b"identity",
+        b"owner",
+        b"client",
+        b"subject",
+        b"user",
+    )
+)
+"""What an upstream may learn about who calls."""
+
+
 class Admissions:
     """The headers of a 200: what is the same each time for one record is put together once, as in ``decision.py``."""
 
@@ -341,12 +360,14 @@ class Admissions:
 
 
 def _admission(record: CredentialRecord) -> list[tuple[bytes, bytes]]:
-    headers = [*_BASE_HEADERS, (b"x-keybearer-status", b"200")]
+    said: list[tuple[bytes, bytes]] = []
     if isinstance(record, TokenRecord):
-        headers += token_headers(record)
+        said = token_headers(record)
     elif isinstance(record, KeyRecord):
-        headers += _key_headers(record)
-    return headers
+        said = _key_headers(record)
+    # Every name is answered each time: some proxies would hand on what a client wrote in the place of one that is not.
+    unsaid = [(name, b"") for name in _IDENTITY if name not in dict(said)]
+    return [*_BASE_HEADERS, (b"x-keybearer-status", b"200"), *said, *unsaid]
 
 
 def _key_headers(record: KeyRecord) -> list[tuple[bytes, bytes]]:

@@ -56,7 +56,7 @@ async def test_a_proof_binds_the_token_to_its_key(oauth: OAuth) -> None:
         {"header": {"jwk": {"kty": "oct", "k": "AAAA"}}},
         {"header": {"jwk": KEY.as_dict(private=True)}},
     ],
-    ids=str,
+    ids=lambda changes: "+".join(changes),
 )
 async def test_each_part_of_a_proof_is_checked(oauth: OAuth, changes: Mapping[str, Any]) -> None:
     application = await oauth.client()
