@@ -178,6 +178,7 @@ probe_apache() { # the module; the program comes with it
 probe_chromium() { type -P chromium || type -P chromium-browser || type -P google-chrome; }
 probe_curl() { type -P curl; }
 probe_strace() { type -P strace; }
+probe_zbarimg() { type -P zbarimg; }
 probe_wrk() { type -P wrk; }
 
 # --- Node, and what comes from npm ----------------------------------------------------------------------------

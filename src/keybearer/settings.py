@@ -109,7 +109,7 @@ class Settings:
     fetch_ca: str = ""
     """A PEM file of certificate authorities that are believed when others are asked, besides the public ones."""
     brand_name: str = "Keybearer"
-    """What the pages call this authority."""
+    """What the pages, authenticator apps and passkeys call this authority."""
     brand_logo: str = ""
     """A picture for the head of the pages: the path of a ``.svg``, ``.png`` or ``.webp`` file."""
     brand_colour: str = ""

@@ -114,7 +114,7 @@ async def begin_authenticator(authority: Authority, signed_in: SignedIn) -> NewT
         if before.totp is not None and before.totp.confirmed_at is not None:
             raise Conflict("You have an authenticator app already; remove it first.")
         now = authority.clock.now()
-        changed, fresh = begin_totp(authority.keyring, signed_in.user, before, now)
+        changed, fresh = begin_totp(authority.keyring, authority.settings.brand_name, signed_in.user, before, now)
         await uow.update(changed)
         return fresh
 

@@ -34,7 +34,6 @@ from .sealing import CannotOpen, open_sealed, seal
 from .sessions import SignedIn, caller_of
 from .sign_in import Done, SignInRefused, Visit, complete, open_ticket
 
-NAME: Final = "Keybearer"
 CHALLENGE_IN: Final = 10 * MINUTE
 CHALLENGE_LENGTH: Final = 32
 MAX_PASSKEYS: Final = 20
@@ -71,7 +70,7 @@ async def registration_options(authority: Authority, user: User) -> Offer:
     challenge = secrets.token_bytes(CHALLENGE_LENGTH)
     options = generate_registration_options(
         rp_id=relying_party(authority.settings),
-        rp_name=NAME,
+        rp_name=authority.settings.brand_name,
         user_id=user.id.encode(),
         user_name=user.email,
         user_display_name=user.name or user.email,

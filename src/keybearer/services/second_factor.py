@@ -20,7 +20,6 @@ from .sealing import CannotOpen, open_sealed, seal
 
 STEP_IN: Final = 30 * SECOND
 DIGITS: Final = 6
-ISSUER: Final = "Keybearer"
 RECOVERY_CODES: Final = 10
 _ALPHABET: Final = "23456789abcdefghjkmnpqrstvwxyz"
 """Thirty characters that nobody takes for each other: 24 of them are 117 bits."""
@@ -37,13 +36,16 @@ class NewTotp(NamedTuple):
     uri: Secret
 
 
-def begin_totp(keyring: Keyring, user: User, factors: Factors, now: Instant) -> tuple[Factors, NewTotp]:
-    """Return the factors with a fresh, unconfirmed secret, and that secret as text and as an ``otpauth:`` URI."""
+def begin_totp(keyring: Keyring, brand: str, user: User, factors: Factors, now: Instant) -> tuple[Factors, NewTotp]:
+    """Return the factors with a fresh, unconfirmed secret, and that secret as text and as an ``otpauth:`` URI.
+
+    ``brand`` is what the authenticator app will call this authority.
+    """
     import pyotp
 
     secret = pyotp.random_base32()
     totp = Totp(seal(keyring, _PURPOSE, secret.encode(), user.id.encode()), created_at=now)
-    uri = pyotp.TOTP(secret, digits=DIGITS).provisioning_uri(name=user.email, issuer_name=ISSUER)
+    uri = pyotp.TOTP(secret, digits=DIGITS).provisioning_uri(name=user.email, issuer_name=brand)
     return touch(factors, now, totp=totp), NewTotp(Secret(secret), Secret(uri))
 
 

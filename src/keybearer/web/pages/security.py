@@ -17,6 +17,7 @@ from ...services import account, passkeys
 from ...services.recency import require_recent
 from ...services.sign_in import SignInRefused
 from ..browser_cookies import DEVICE
+from . import qr_code
 from .mailbox import in_words
 from .sign_in import has_domain
 from .site import Site, Visit
@@ -106,7 +107,8 @@ async def change_authenticator(site: Site, visit: Visit) -> Response:
     match form.get("change"):
         case "begin":
             fresh = await account.begin_authenticator(site.authority, who)
-            shown = {"secret": _grouped(fresh.secret.reveal()), "uri": fresh.uri.reveal()}
+            uri = fresh.uri.reveal()
+            shown = {"secret": _grouped(fresh.secret.reveal()), "uri": uri, "code": qr_code.svg_path(uri)}
             return site.page(visit, "authenticator.html", confirmed=False, fresh=shown, problem="")
         case "confirm":
             try:
@@ -118,7 +120,7 @@ async def change_authenticator(site: Site, visit: Visit) -> Response:
                     "authenticator.html",
                     status=400,
                     confirmed=False,
-                    fresh={"secret": "", "uri": ""},
+                    fresh={"secret": "", "uri": "", "code": None},
                     problem=problem,
                 )
             return _codes_page(site, visit, codes)
