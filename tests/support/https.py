@@ -44,6 +44,8 @@ class Reply:
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    more: tuple[tuple[str, str], ...] = ()
+    """Further header fields, of which there may be several with one name."""
 
 
 Handler = Callable[[Received], Awaitable[Reply]]
@@ -116,7 +118,7 @@ async def _serve_one(running: HttpsServer, reader: asyncio.StreamReader, writer:
     running.received.append(request)
     reply = await running.handler(request)
     more = {"content-length": str(len(reply.body)), "connection": "close", **reply.headers}
-    lines = [f"HTTP/1.1 {reply.status} X", *(f"{name}: {value}" for name, value in more.items())]
+    lines = [f"HTTP/1.1 {reply.status} X", *(f"{name}: {value}" for name, value in (*more.items(), *reply.more))]
     writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + reply.body)
     await writer.drain()
 
