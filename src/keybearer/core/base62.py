@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from os import urandom
+from secrets import token_bytes
 from typing import Final
 
 ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -46,5 +46,5 @@ def random_text(length: int) -> str:
     """
     text = b""
     while len(text) < length:
-        text += urandom(length + 16).translate(_FROM_BYTE, _UNFAIR)
+        text += token_bytes(length + 16).translate(_FROM_BYTE, _UNFAIR)
     return text[:length].decode("ascii")
