@@ -53,6 +53,10 @@ def login(
     finally:
         device.close()
     out.note(f"Signed in at {url}. It may: {clean(tokens.scope)}", "green")
+    if not any(name.startswith("keybearer:") for name in tokens.scope.split()):
+        out.note(
+            "You hold no permission of Keybearer itself, which most commands need: ask an administrator.", "yellow"
+        )
 
 
 def logout(url: Url = DEFAULT_URL, allow_http: AllowHttp = False, no_color: NoColor = False) -> None:

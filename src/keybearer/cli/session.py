@@ -199,7 +199,8 @@ def explain(out: Printer, error: ClientError) -> int:
     elif isinstance(error, Forbidden) and error.missing:
         out.note(f"  missing: {', '.join(clean(name) for name in error.missing)}", "red")
     elif isinstance(error, Unauthorized):
-        out.note("  Is KEYBEARER_KEY the right key for this --url?")
+        what = "KEYBEARER_KEY the right key" if os.environ.get("KEYBEARER_KEY") else "this the right key, or sign-in,"
+        out.note(f"  Is {what} for this --url?")
     if error.request_id and error.status and error.status >= 500:
         out.note(f"  request id: {clean(error.request_id)}")
     return UNREACHABLE if isinstance(error, Unreachable) else FAILED
