@@ -6,10 +6,10 @@ each is. What a token carries is always a selection of what was granted, compare
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from . import strict_json
 from .oauth_error import InvalidAuthorizationDetails
 from .records import Api
 
@@ -41,10 +41,10 @@ def parse(text: str, apis: Iterable[Api]) -> Details:
     if len(text) > MAX_LENGTH:
         raise InvalidAuthorizationDetails(f"authorization_details has more than {MAX_LENGTH} characters.")
     try:
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        found = strict_json.loads(text, MAX_DEPTH + 1)
+    except ValueError:
         raise InvalidAuthorizationDetails("authorization_details is not JSON.") from None
-    if not isinstance(found, list) or not 1 <= len(found) <= MAX_DETAILS or not _is_shallow(found, MAX_DEPTH):
+    if not isinstance(found, list) or not 1 <= len(found) <= MAX_DETAILS:
         raise InvalidAuthorizationDetails(f"authorization_details is a list of 1 to {MAX_DETAILS} plain objects.")
     by_type: dict[str, set[str]] = {}
     for api in apis:
@@ -91,24 +91,3 @@ def _check(detail: Any, by_type: Mapping[str, set[str]]) -> None:
 def _locations(detail: Mapping[str, object], api: Api) -> Sequence[str]:
     locations = detail.get("locations")
     return locations if isinstance(locations, list | tuple) and locations else (api.identifier,)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a member comes twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _is_shallow(value: object, depth: int) -> bool:
-    if depth < 0:
-        return False
-    if isinstance(value, dict):
-        return all(_is_shallow(inner, depth - 1) for inner in value.values())
-    if isinstance(value, list):
-        return all(_is_shallow(inner, depth - 1) for inner in value)
-    return True

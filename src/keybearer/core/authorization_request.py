@@ -7,7 +7,6 @@ reads the rest, and its errors travel to that target. Spec: RFC 6749 §4.1.1, OI
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-from . import pkce, redirect_uri, scopes
+from . import pkce, redirect_uri, scopes, strict_json
 from .clients import Client, GrantType
 from .instant import SECOND
 from .oauth_error import (
@@ -348,31 +347,17 @@ def _claims_of(text: str) -> Mapping[str, Any] | None:
 
 
 def _json(text: str) -> Any:
-    """Return bounded JSON in which no object names a member twice; raises ``ValueError``."""
-    try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not _is_sound(value, MAX_JSON_DEPTH):
-        raise ValueError("nested too deeply, or with characters that no text has")
+    """Return bounded JSON whose texts have no characters that no text has; raises ``ValueError``."""
+    value = strict_json.loads(text, MAX_JSON_DEPTH)
+    if not _is_sound(value):
+        raise ValueError("characters that no text has")
     return value
 
 
-def _is_sound(value: object, levels: int) -> bool:
+def _is_sound(value: object) -> bool:
     if isinstance(value, str):
         return _UNSOUND.search(value) is None
     if not isinstance(value, dict | list):
         return True
     inner = [*value, *value.values()] if isinstance(value, dict) else value
-    return levels > 0 and all(_is_sound(one, levels - 1) for one in inner)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member stands there twice")
-    return members
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    return all(_is_sound(one) for one in inner)

@@ -9,12 +9,12 @@ Spec: RFC 7515 §5.2, RFC 8725 §3, ASVS 9.1.
 from __future__ import annotations
 
 import binascii
-import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from ..core import strict_json
 from ..core.errors import KeybearerError
 
 MAX_LENGTH: Final = 16_384
@@ -110,11 +110,11 @@ def encode_part(data: bytes) -> str:
 def json_object(data: bytes, name: str) -> Mapping[str, Any]:
     """Return a JSON object none of whose members comes twice; raises ``InvalidJws``. Spec: RFC 7515 §4."""
     try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise InvalidJws(f"the {name} is not JSON") from None
-    if not isinstance(found, dict) or not _is_shallow(found, MAX_DEPTH):
-        raise InvalidJws(f"the {name} is not a JSON object of moderate depth")
+        found = strict_json.loads(data.decode("utf-8"), MAX_DEPTH)
+    except ValueError:
+        raise InvalidJws(f"the {name} is not JSON of moderate depth") from None
+    if not isinstance(found, dict):
+        raise InvalidJws(f"the {name} is not a JSON object")
     return found
 
 
@@ -166,24 +166,3 @@ def _check_key(key: Mapping[str, Any], algorithm: str) -> None:
             raise InvalidJws("the RSA key is too short or too long")
     if expected[0] == "oct" and len(decode_part(str(key.get("k", "")))) < _MIN_HMAC_BYTES[algorithm]:
         raise InvalidJws("the HMAC key is too short")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a member comes twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _is_shallow(value: object, depth: int) -> bool:
-    if depth < 0:
-        return False
-    if isinstance(value, dict):
-        return all(_is_shallow(inner, depth - 1) for inner in value.values())
-    if isinstance(value, list):
-        return all(_is_shallow(inner, depth - 1) for inner in value)
-    return True
