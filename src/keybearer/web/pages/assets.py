@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...settings import Settings
+from .colours import style_of
 
 STATIC: Final = Path(__file__).parent.parent / "static"
 LOGO_TYPES: Final = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp"}
@@ -31,8 +32,7 @@ def load(settings: Settings) -> dict[str, Asset]:
     """Return the assets by name, with the brand of the settings."""
     style = (STATIC / "pages.css").read_text()
     if settings.brand_colour:
-        ink = "#ffffff" if _is_dark(settings.brand_colour) else "#14171f"
-        style += f":root {{ --accent: {settings.brand_colour}; --on-accent: {ink}; }}\n"
+        style += style_of(settings.brand_colour)
     found = {
         "pages.css": _asset(style.encode(), "text/css; charset=utf-8"),
         "passkey.js": _asset((STATIC / "passkey.js").read_bytes(), "text/javascript; charset=utf-8"),
@@ -50,14 +50,6 @@ def load(settings: Settings) -> dict[str, Asset]:
 
 def _asset(body: bytes, media_type: str) -> Asset:
     return Asset(body, media_type, urlsafe_b64encode(sha256(body).digest()[:12]).decode())
-
-
-def _is_dark(colour: str) -> bool:
-    """Tell whether white is easier to read on this colour than black. Spec: WCAG 2.2, relative luminance."""
-    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05
 
 
 def route(assets: dict[str, Asset]) -> Route:
