@@ -16,8 +16,9 @@ import httpx
 import pytest
 from joserfc import jwk, jws
 
-from tests.e2e.shop import Shop
-from tests.races.token_pair import TokenPair
+from tests.e2e.shop import API, Shop
+from tests.e2e.verifying import ask_all
+from tests.races.token_pair import TokenPair, basic
 from tests.support.authority import Authority
 
 AT_ONCE = 50
@@ -158,3 +159,57 @@ def test_revocation_reaches_every_process(pair: TokenPair) -> None:
     time.sleep(1.0)
     for node in pair.nodes * 4:
         assert pair.shop.verify(said["access_token"], at=node)["code"] == "REVOKED"
+
+
+def test_all_tokens_of_a_client_share_its_limit(pair: TokenPair) -> None:
+    """A budget of the client cannot be doubled by another token; on SQLite the limiter is one for both processes."""
+    month = 30 * 86_400
+    body = {
+        "project_id": pair.shop.project["id"],
+        "name": "limited",
+        "grant_types": ["client_credentials"],
+        "scopes": ["pages:read"],
+        "redirect_uris": [],
+        "quotas": [{"name": "calls", "limit": 40, "per": "year"}],
+        "limits": [{"name": "requests", "limit": 1000, "period_in": month}],
+    }
+    made = pair.shop.call("POST", "/v1/clients", body)
+    header = basic(made["client"]["id"], made["client_secret"])
+    grant = {"grant_type": "client_credentials"}
+    answers = pair.all_at_once([grant] * 6, headers={"authorization": header})
+    tokens = [answer.json()["access_token"] for answer in answers]
+    assert len(set(tokens)) == 6
+    questions = [{"credential": tokens[number % 6], "api": API} for number in range(120)]
+    assert Counter(ask_all(pair.nodes, questions, at_once=40)) == {"VALID": 40, "RATE_LIMITED": 80}
+
+
+def test_tokens_of_a_key_spend_its_credits(pair: TokenPair) -> None:
+    """A key that is exchanged many times has one budget: its own."""
+    key_id, credential = pair.shop.key("pages:read", credits={"balance": 30})
+    exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+    body = {
+        "project_id": pair.shop.project["id"],
+        "name": "exchanges",
+        "grant_types": [exchange],
+        "scopes": ["pages:read"],
+        "redirect_uris": [],
+    }
+    made = pair.shop.call("POST", "/v1/clients", body)
+    form = {
+        "grant_type": exchange,
+        "subject_token": credential,
+        "subject_token_type": "urn:keybearer:params:oauth:token-type:api-key",
+        "resource": API,
+    }
+    header = basic(made["client"]["id"], made["client_secret"])
+    answers = pair.all_at_once([form] * 4, headers={"authorization": header})
+    assert statuses(answers) == {200: 4}
+    spenders = [credential, *(answer.json()["access_token"] for answer in answers)]
+    questions = [{"credential": spenders[number % 5], "api": API} for number in range(100)]
+    assert Counter(ask_all(pair.nodes, questions, at_once=40)) == {"VALID": 30, "CREDITS_EXHAUSTED": 70}
+    assert pair.shop.call("GET", f"/v1/keys/{key_id}")["credits"]["balance"] == 0
+    assert pair.shop.send("POST", f"/v1/keys/{key_id}/revoke", {}).is_success
+    time.sleep(1.0)
+    for token in spenders:
+        for node in pair.nodes * 2:
+            assert pair.shop.verify(token, at=node)["code"] == "REVOKED"

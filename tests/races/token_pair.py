@@ -51,7 +51,7 @@ class TokenPair:
 
     @property
     def basic(self) -> str:
-        return "Basic " + base64.b64encode(f"{self.client_id}:{self.secret}".encode()).decode()
+        return basic(self.client_id, self.secret)
 
     def in_store(self, work: Callable[[Any, Any], Any]) -> Any:
         """Run a work as another node would: on the same database, with the same keyring."""
@@ -202,3 +202,8 @@ class TokenPair:
 
     def is_valid(self, token: str) -> bool:
         return bool(self.shop.verify(token)["valid"])
+
+
+def basic(client_id: str, secret: str) -> str:
+    """The header of ``client_secret_basic``."""
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
