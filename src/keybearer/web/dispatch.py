@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ..core import own_api
@@ -57,17 +57,19 @@ async def body_of(request: Request, limit: int) -> bytes:
     """Return the whole body; raises ``HttpProblem`` 413 as soon as it is larger than ``limit`` bytes, and 400 when the
     client went away before its end.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit:
-        raise HttpProblem(413, f"The body may have {limit:,} bytes at most.")
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
+            raise HttpProblem(413, f"The body may have {limit:,} bytes at most.")
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise HttpProblem(413, f"The body may have {limit:,} bytes at most.")
-    except ClientDisconnect:
-        raise HttpProblem(400, "The connection ended before the body did.") from None
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise HttpProblem(400, "The connection ended before the body did.")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > limit:
+            raise HttpProblem(413, f"The body may have {limit:,} bytes at most.")
     return bytes(body)
 
 

@@ -59,23 +59,33 @@ class OAuthEndpoints:
 
     def direct(self) -> Mapping[tuple[str, str], ASGIApp]:
         """Return what is asked so often that it is answered without the framework, by method and path."""
-        token = self._endpoint(self._token)
+        token = self._replying(self._token)
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await token(Request(scope, receive, send))
-            await response(scope, receive, send)
+            reply = await token(Request(scope, receive))
+            headers = [*reply.headers, *reply.more, (b"content-length", b"%d" % len(reply.body))]
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
 
         return {("POST", PATH): serve}
 
     def _endpoint(self, answer: Answer, *, takes_bearer: bool = False) -> Callable[[Request], Awaitable[Response]]:
+        replying = self._replying(answer, takes_bearer=takes_bearer)
+
         async def serve(request: Request) -> Response:
-            try:
-                asked = await read_request(request, self._authority, self._proxies, takes_bearer=takes_bearer)
-                return response_of(await answer(asked, request))
-            except Exception as error:
-                return response_of(refusal(error, request_id_of(request)))
+            return response_of(await replying(request))
 
         return serve
+
+    def _replying(self, answer: Answer, *, takes_bearer: bool = False) -> Callable[[Request], Awaitable[Reply]]:
+        async def reply_to(request: Request) -> Reply:
+            try:
+                asked = await read_request(request, self._authority, self._proxies, takes_bearer=takes_bearer)
+                return await answer(asked, request)
+            except Exception as error:
+                return refusal(error, request_id_of(request))
+
+        return reply_to
 
     async def _token(self, asked: OAuthRequest, request: Request) -> Reply:
         said = await self._token_endpoint.answer(asked)
