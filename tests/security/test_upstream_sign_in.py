@@ -24,6 +24,7 @@ from keybearer.core.records import State
 from keybearer.core.sessions import Session
 from keybearer.core.upstreams import Upstream
 from keybearer.core.users import Link, User
+from keybearer.limiters.failures import FailureThrottle
 from keybearer.ports import Query
 from keybearer.services import upstream_sign_in, upstreams, user_links, users
 from keybearer.services.providers import Providers
@@ -268,6 +269,20 @@ async def test_a_form_token_is_no_state(world: Embedded, provider: BentProvider,
     token = page.form("/sign-in").fields["form_token"]
     visitor.browser.http.cookies.set("__Host-kb_upstream", token, domain="keys.example.com")
     assert is_refused(await visitor.browser.get("/sign-in/callback?code=c&state=s"), visitor)
+
+
+async def test_a_source_of_refusals_does_not_make_us_ask_the_provider_for_ever(
+    world: Embedded, provider: BentProvider, visitor: Visitor
+) -> None:
+    """Anybody can come back with a code of their own making."""
+    await linked(world, provider)
+    object.__setattr__(world.authority, "throttle", FailureThrottle(3))
+    provider.token_status, provider.answer = 400, {"error": "invalid_grant"}
+    for _ in range(10):
+        page = await visitor.go()
+        assert page.status == 400
+    assert 3 <= len(provider.token_requests) < 10
+    assert is_refused(page, visitor, "Too many tries from where you are.")
 
 
 # Other providers: mix-up

@@ -31,6 +31,9 @@ GrantTypes = Annotated[
 ]
 Redirects = Annotated[Texts, typer.Option("--redirect", metavar="URI", help="A redirect URI, compared exactly.")]
 Logouts = Annotated[Texts, typer.Option("--logout-redirect", metavar="URI", help="Where sign-out may lead back.")]
+Notices = Annotated[
+    str | None, typer.Option("--backchannel-logout", metavar="URI", help="Where it is told that a session ended.")
+]
 ClientScopes = Annotated[Texts, typer.Option("--scope", metavar="NAME", help="A scope that it may ask for.")]
 Optional = Annotated[Texts, typer.Option("--optional", metavar="NAME", help="A scope that users may deselect.")]
 JwksUri = Annotated[str | None, typer.Option("--jwks-uri", help="Where its public keys are.")]
@@ -61,6 +64,7 @@ def _show_client(session: Session, client: ClientView) -> None:
             ("grants", [grant.value for grant in client.grant_types]),
             ("redirects", client.redirect_uris),
             ("logout redirects", client.post_logout_redirect_uris),
+            ("told of logouts at", client.backchannel_logout_uri),
             ("scopes", _scope_lines(client)),
             ("requires", _requirements(client)),
             ("first party", "yes: no consent is asked" if client.is_first_party else None),
@@ -114,6 +118,7 @@ def create_client(
     grant: GrantTypes = None,
     redirect: Redirects = None,
     logout_redirect: Logouts = None,
+    backchannel_logout: Notices = None,
     scope: ClientScopes = None,
     optional: Optional = None,
     jwks_uri: JwksUri = None,
@@ -135,6 +140,7 @@ def create_client(
         name=name,
         redirect_uris=[*(redirect or ())],
         post_logout_redirect_uris=[*(logout_redirect or ())],
+        backchannel_logout_uri=backchannel_logout or "",
         scopes=[*(scope or ())],
         optional_scopes=[*(optional or ())],
         jwks_uri=jwks_uri or "",
@@ -161,6 +167,7 @@ def update_client(
     grant: GrantTypes = None,
     redirect: Redirects = None,
     logout_redirect: Logouts = None,
+    backchannel_logout: Notices = None,
     scope: ClientScopes = None,
     optional: Optional = None,
     jwks_uri: JwksUri = None,
@@ -178,6 +185,7 @@ def update_client(
         "grant_types": values.each("--grant", grant, _grant) or None,
         "redirect_uris": redirect or None,
         "post_logout_redirect_uris": logout_redirect or None,
+        "backchannel_logout_uri": backchannel_logout,
         "scopes": scope or None,
         "optional_scopes": optional or None,
         "jwks_uri": jwks_uri,

@@ -32,7 +32,10 @@ class ProviderUnusable(KeybearerError):
 
 
 class Provider(NamedTuple):
-    """The metadata of one provider, as far as it is needed here. ``sends_iss``: it names itself in every answer."""
+    """The metadata of one provider, as far as it is needed here. An endpoint is empty when the provider has none.
+
+    ``sends_iss``: it names itself in every answer.
+    """
 
     issuer: str
     authorization_endpoint: str
@@ -41,6 +44,11 @@ class Provider(NamedTuple):
     userinfo_endpoint: str
     sends_iss: bool
     auth_methods: tuple[str, ...]
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether people can sign in there."""
+        return bool(self.authorization_endpoint and self.token_endpoint)
 
 
 class _Kept(NamedTuple):
@@ -104,7 +112,7 @@ def understood(issuer: str, said: Mapping[str, Any]) -> Provider:
     endpoints = {}
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"):
         value = said.get(name, "")
-        if value == "" and name == "userinfo_endpoint":
+        if value == "" and name != "jwks_uri":
             endpoints[name] = ""
         elif isinstance(value, str) and _is_endpoint(value):
             endpoints[name] = value

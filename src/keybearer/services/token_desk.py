@@ -11,7 +11,7 @@ import msgspec
 from ..core.artefacts import ArtefactKind
 from ..core.clients import Client, GrantType
 from ..core.decide import decide
-from ..core.errors import Rejected, Unreachable
+from ..core.errors import Rejected
 from ..core.instant import Instant
 from ..core.oauth_error import InvalidGrant
 from ..core.records import CredentialKind, State
@@ -21,7 +21,6 @@ from ..core.tokens import TokenFamily, TokenRecord
 from ..core.upstreams import Upstream
 from ..core.users import User
 from ..formats import refresh_token
-from ..formats.jws import InvalidJws, json_object
 from ..formats.refresh_token import UnverifiedRefreshToken
 from ..grants import Entitlement, Issued, TokenRequest
 from ..grants.desk import OwnKey
@@ -29,8 +28,8 @@ from ..ports import Keyring, Query, Store, UnitOfWork
 from ..verify import Verifier
 from . import codes, id_tokens, issue
 from .authority import Authority, Caller
-from .key_sets import KeySets
 from .own_tokens import find_access_token
+from .providers import Providers, ProviderUnusable
 from .revocation import end_family, revoke_token
 from .sealing import key_from, open_under, seal_under
 from .subjects import subject_for
@@ -48,7 +47,7 @@ class TokenDesk:
         self,
         authority: Authority,
         verifier: Verifier,
-        key_sets: KeySets,
+        providers: Providers,
         audiences: frozenset[str],
         caller: Caller,
         grant_type: GrantType,
@@ -56,7 +55,7 @@ class TokenDesk:
     ) -> None:
         self._authority = authority
         self._verifier = verifier
-        self._key_sets = key_sets
+        self._providers = providers
         self._caller = caller
         self._grant_type = grant_type
         self._tag_key = tag_key
@@ -169,15 +168,7 @@ class TokenDesk:
         where = {"issuer": issuer, "state": State.ENABLED.value}
         if len(issuer) > 512 or not await self.store.page(Upstream, Query(where, limit=1)):
             return None
-        fetcher = self._authority.fetcher
-        if fetcher is None:
-            return ()
         try:
-            fetched = await fetcher.get(issuer.rstrip("/") + "/.well-known/openid-configuration")
-            metadata = json_object(fetched.body, "metadata") if fetched.status == 200 else {}
-        except (Unreachable, InvalidJws):
+            return await self._providers.keys(await self._providers.of(issuer), afresh=afresh)
+        except ProviderUnusable:
             return ()
-        uri = metadata.get("jwks_uri")
-        if metadata.get("issuer") != issuer or not isinstance(uri, str):
-            return ()
-        return await self._key_sets.at(uri, afresh)

@@ -26,6 +26,7 @@ from .authority import Authority
 from .client_authentication import ClientAuthentication, OAuthRequest
 from .dpop import check_proof
 from .key_sets import KeySets
+from .providers import Providers
 from .token_desk import TokenDesk
 
 PATH: Final = "/oauth/token"
@@ -41,7 +42,7 @@ class TokenEndpoint:
         self._authority = authority
         self._authentication = authentication
         self._verifier = verifier
-        self._key_sets = key_sets
+        self._providers = Providers(authority, key_sets)
         self._observer: Observer = verifier.engines.observer
         self._tag_key = authority.keyring.derived(issue.TAG_PURPOSE)
         self.url = authority.settings.issuer_url.rstrip("/") + PATH
@@ -70,7 +71,7 @@ class TokenEndpoint:
         desk = TokenDesk(
             authority,
             self._verifier,
-            self._key_sets,
+            self._providers,
             self._authentication.audiences,
             request.caller(client),
             GrantType(grant_type),

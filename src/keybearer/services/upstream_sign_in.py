@@ -17,7 +17,7 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
-from ..core.errors import KeybearerError, NotFound, Unreachable
+from ..core.errors import NotFound, Unreachable
 from ..core.form import Form
 from ..core.instant import MINUTE, Instant
 from ..core.pkce import METHOD, challenge_of
@@ -29,7 +29,7 @@ from .authority import Authority
 from .provider_claims import Person, person_of, read_id_token
 from .providers import Provider, Providers, ProviderUnusable
 from .sealing import CannotOpen, open_sealed, seal
-from .sign_in import SignInRefused, SignInStep, Visit
+from .sign_in import SignInRefused, SignInStep, TriedTooOften, Visit, slowed_down
 from .upstream_users import sign_in
 from .upstreams import redirect_uri, secret_of
 
@@ -47,11 +47,12 @@ _CANCELLED: Final = "You did not finish signing in there."
 _UNKNOWN: Final = "Nobody here belongs to that account. Sign in another way, or ask for an invitation."
 
 
-class UpstreamRefused(KeybearerError):
+class UpstreamRefused(SignInRefused):
     """Nobody is signed in. What went wrong at the provider, or with its answer, is for the log alone."""
 
     def __init__(self, detail: str, public: str = _FAILED) -> None:
-        super().__init__(public, detail=detail)
+        self.text = public
+        super().__init__(detail)
 
 
 class Started(msgspec.Struct, forbid_unknown_fields=True):
@@ -143,8 +144,23 @@ async def finish(
 ) -> SignInStep:
     """Sign in whom the provider says was there, or ask for the second factor that they have here.
 
-    Raises ``UpstreamRefused``.
+    Raises ``UpstreamRefused``, also without looking when too many were refused from this source lately: each answer
+    makes this authority ask the provider.
     """
+    try:
+        with slowed_down(authority, visit.source):
+            return await _finish(authority, providers, started, answer, visit)
+    except TriedTooOften as error:
+        refused = UpstreamRefused(error.detail or "", error.public)
+    except UpstreamRefused as error:
+        refused = error
+    log.info("a sign-in with a provider was refused", extra={"upstream_id": started.upstream_id, "why": refused.detail})
+    raise refused
+
+
+async def _finish(
+    authority: Authority, providers: Providers, started: Started, answer: Form, visit: Visit
+) -> SignInStep:
     try:
         upstream = await _enabled(authority, started.upstream_id)
         if (upstream.issuer, upstream.client_id) != (started.issuer, started.client_id):
@@ -153,12 +169,10 @@ async def finish(
         code = _code_of(provider, answer)
         person = await _person(authority, providers, provider, upstream, started, code)
         return await sign_in(authority, upstream, person, started.state, Instant(started.begun_at + LIFETIME_IN), visit)
+    except UpstreamRefused:
+        raise
     except (NotFound, SignInRefused) as error:
-        refused = UpstreamRefused(error.detail or error.public, _UNKNOWN)
-    except UpstreamRefused as error:
-        refused = error
-    log.info("a sign-in with a provider was refused", extra={"upstream_id": started.upstream_id, "why": refused.detail})
-    raise refused
+        raise UpstreamRefused(error.detail or error.public, _UNKNOWN) from None
 
 
 async def _enabled(authority: Authority, upstream_id: str) -> Upstream:
@@ -170,7 +184,10 @@ async def _enabled(authority: Authority, upstream_id: str) -> Upstream:
 
 async def _provider(providers: Providers, upstream: Upstream) -> Provider:
     try:
-        return await providers.of(upstream.issuer)
+        provider = await providers.of(upstream.issuer)
+        if not provider.signs_in:
+            raise ProviderUnusable("it has no authorization endpoint, or no token endpoint")
+        return provider
     except ProviderUnusable as unusable:
         log.warning("a provider cannot be used", extra={"upstream_id": upstream.id, "why": unusable.detail})
         raise UpstreamRefused(unusable.detail or "") from None

@@ -32,8 +32,10 @@ class Provider:
             UPSTREAM + "/.well-known/openid-configuration": {"issuer": UPSTREAM, "jwks_uri": UPSTREAM + "/keys"},
             UPSTREAM + "/keys": {"keys": [public_of(KEY, kid="1")]},
         }
+        self.asked: list[str] = []
 
     async def get(self, url: str, **options: Any) -> Fetched:
+        self.asked.append(url)
         if url not in self.pages:
             raise Unreachable("The URL does not answer.")
         return Fetched(200, "application/json", json.dumps(self.pages[url]).encode())
@@ -125,6 +127,13 @@ async def test_who_signs_must_be_trusted(linked: Consent) -> None:
     object.__setattr__(oauth.world.authority, "fetcher", None)
     unknown = assertion(oauth, iss="https://unknown.example")
     assert error_of(await linked.application.token(BEARER, assertion=unknown)) == BAD
+
+
+async def test_a_provider_is_not_asked_for_each_assertion(linked: Consent) -> None:
+    for _ in range(3):
+        await linked.application.tokens(BEARER, assertion=assertion(linked.oauth))
+    provider: Any = linked.oauth.world.authority.fetcher
+    assert provider.asked == [UPSTREAM + "/.well-known/openid-configuration", UPSTREAM + "/keys"]
 
 
 async def test_an_issuer_is_who_its_metadata_says(linked: Consent) -> None:
