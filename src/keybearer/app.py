@@ -281,13 +281,15 @@ async def _work(
     from .services.usage_recorder import UsageRecorder
     from .telemetry import Metrics
     from .verify import Engines, Verifier
-    from .web import introspection
+    from .web import client_credentials, introspection
     from .web.asgi import create_web
     from .web.client_address import TrustedProxies
+    from .web.client_credentials import ClientCredentialsEdge
     from .web.decision import VerifyEdge
     from .web.forward_auth import ForwardAuthEdge
     from .web.hot import HotRoutes
     from .web.introspection import IntrospectionEdge
+    from .web.reply import Edge
 
     async with foundation(settings) as base, contextlib.AsyncExitStack() as stack:
         records = _records(base)
@@ -337,8 +339,13 @@ async def _work(
         proxies = TrustedProxies(settings.proxies)
         verify_edge = VerifyEdge(records, authority.own_api_id, proxies, verifier)
         forward_edge = ForwardAuthEdge(records, proxies, verifier, settings.issuer_url)
-        introspected = metrics.counting(introspection.PATH.decode(), 200)
-        edges = {introspection.PATH: IntrospectionEdge(authority, verifier, proxies, introspected)}
+        engines = (authority, verifier, proxies)
+        edges: dict[bytes, Edge] = {
+            introspection.PATH: IntrospectionEdge(*engines, metrics.counting(introspection.PATH.decode())),
+            client_credentials.PATH: ClientCredentialsEdge(
+                *engines, metrics.counting(client_credentials.PATH.decode())
+            ),
+        }
         routes = HotRoutes(verifier, verify_edge, forward_edge, settings, edges)
         web = create_web(
             authority,

@@ -139,9 +139,17 @@ class Metrics:
         """Count one answer of the application."""
         self.requests.labels(route=route, status=str(status)).inc()
 
-    def counting(self, route: str, status: int) -> Callable[[], None]:
-        """Return what counts one answer of a route, for those that are answered too often to look it up."""
-        return self.requests.labels(route=route, status=str(status)).inc
+    def counting(self, route: str) -> Callable[[int], None]:
+        """Return what counts the answers of one route by status, for routes asked too often to look labels up."""
+        known: dict[int, Counter] = {}
+
+        def count(status: int) -> None:
+            counter = known.get(status)
+            if counter is None:
+                counter = known[status] = self.requests.labels(route=route, status=str(status))
+            counter.inc()
+
+        return count
 
     def observe(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Show a number that is read when somebody looks (this process only)."""

@@ -20,6 +20,14 @@ class ClientCredentials:
 
     async def redeem(self, request: TokenRequest, desk: Desk) -> Issued:
         """Issue a token to the client itself, never a refresh token (RFC 6749 §4.4.3)."""
+        issued = desk.draft(self.entitled(request), request)
+        if issued.opaque is not None:
+            # No entry in the audit log: there are too many of these. They are counted under the client instead.
+            await desk.store.transact(partial(desk.keep, issued=issued, request=request, audited=False))
+        return issued
+
+    def entitled(self, request: TokenRequest) -> Entitlement:
+        """Return what the client may have; raises ``OAuthError``."""
         client, form = request.client, request.form
         if client.is_public:
             raise UnauthorizedClient("A public client cannot act for itself: it proves nothing.")
@@ -38,23 +46,16 @@ class ClientCredentials:
         )
         if details and api is None:
             raise InvalidTarget("Say which API the token is for, with the resource parameter.")
-        issued = desk.draft(
-            Entitlement(
-                client=client,
-                project=request.project,
-                subject=client.id,
-                scopes=granted,
-                api=api,
-                selected_details=details,
-                key_thumbprint=request.key_thumbprint,
-                certificate_thumbprint=request.certificate_thumbprint,
-            ),
-            request,
+        return Entitlement(
+            client=client,
+            project=request.project,
+            subject=client.id,
+            scopes=granted,
+            api=api,
+            selected_details=details,
+            key_thumbprint=request.key_thumbprint,
+            certificate_thumbprint=request.certificate_thumbprint,
         )
-        if issued.opaque is not None:
-            # No entry in the audit log: there are too many of these. They are counted under the client instead.
-            await desk.store.transact(partial(desk.keep, issued=issued, request=request, audited=False))
-        return issued
 
 
 GRANT: Final = ClientCredentials()

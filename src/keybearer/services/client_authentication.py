@@ -135,8 +135,12 @@ class ClientAuthentication:
 
     def failed(self, request: OAuthRequest) -> None:
         """Count a bad credential of the request's address."""
-        if request.source is not None:
-            self._throttle.failed(request.source)
+        self.failed_from(request.source)
+
+    def failed_from(self, source: Address | None) -> None:
+        """Count a bad credential of an address."""
+        if source is not None:
+            self._throttle.failed(source)
 
 
 def load_authorities(path: str) -> tuple[x509.Certificate, ...]:

@@ -22,7 +22,7 @@ from ..core.target import scopes_at
 from ..core.tokens import FAMILY_ID, TOKEN_ID, AccessToken, TokenFamily, scopes_in_force
 from ..formats import opaque, refresh_token
 from ..grants import Entitlement, Issued
-from ..ports import UnitOfWork
+from ..ports import NotReady, UnitOfWork
 from . import id_tokens, jwt_tokens
 from .authority import Authority, Caller, Deed
 
@@ -101,18 +101,7 @@ async def answer(authority: Authority, issued: Issued, now: Instant) -> dict[str
         text = await jwt_tokens.write(authority, token, api, entitlement.client.client_id)
     else:
         raise InvalidInput.of("api", "a JWT is for one API")
-    said: dict[str, Any] = {
-        "access_token": text,
-        "token_type": "DPoP" if token.key_thumbprint else "Bearer",
-        "expires_in": (token.expires_at - now) // SECOND,
-        "scope": scopes.text_of(token.scopes),
-    }
-    if issued.refresh_token is not None:
-        said["refresh_token"] = issued.refresh_token.reveal()
-    if entitlement.issued_token_type:
-        said["issued_token_type"] = entitlement.issued_token_type
-    if token.authorization_details:
-        said["authorization_details"] = list(token.authorization_details)
+    said = _members(issued, text, now)
     user, at = entitlement.user, entitlement.authenticated_at
     if "openid" in token.scopes and user is not None and at is not None:
         asked = (entitlement.claims or {}).get("id_token")
@@ -130,6 +119,35 @@ async def answer(authority: Authority, issued: Issued, now: Instant) -> dict[str
             claims=asked if isinstance(asked, Mapping) else None,
             now=now,
         )
+    return said
+
+
+def answer_now(authority: Authority, issued: Issued, now: Instant) -> dict[str, Any]:
+    """Like ``answer``, at once, for a token without a user; raises ``NotReady``."""
+    entitlement, api = issued.entitlement, issued.entitlement.api
+    if entitlement.user is not None:
+        raise NotReady
+    if issued.opaque is not None:
+        return _members(issued, issued.opaque.reveal(), now)
+    if api is None:
+        raise InvalidInput.of("api", "a JWT is for one API")
+    return _members(issued, jwt_tokens.write_now(authority, issued.token, api, entitlement.client.client_id), now)
+
+
+def _members(issued: Issued, text: str, now: Instant) -> dict[str, Any]:
+    entitlement, token = issued.entitlement, issued.token
+    said: dict[str, Any] = {
+        "access_token": text,
+        "token_type": "DPoP" if token.key_thumbprint else "Bearer",
+        "expires_in": (token.expires_at - now) // SECOND,
+        "scope": scopes.text_of(token.scopes),
+    }
+    if issued.refresh_token is not None:
+        said["refresh_token"] = issued.refresh_token.reveal()
+    if entitlement.issued_token_type:
+        said["issued_token_type"] = entitlement.issued_token_type
+    if token.authorization_details:
+        said["authorization_details"] = list(token.authorization_details)
     return said
 
 

@@ -32,6 +32,15 @@ _BAD: Final = "This access token is not one of this authority's."
 
 async def write(authority: Authority, token: AccessToken, api: Api, client_id: str) -> str:
     """Return a token as a signed JWT for its API; ``client_id`` is as the client knows itself."""
+    return await authority.signing_keys.sign(_claims(authority, token, api, client_id), typ=TYP)
+
+
+def write_now(authority: Authority, token: AccessToken, api: Api, client_id: str) -> str:
+    """Like ``write``, at once; raises ``NotReady``."""
+    return authority.signing_keys.sign_now(_claims(authority, token, api, client_id), typ=TYP)
+
+
+def _claims(authority: Authority, token: AccessToken, api: Api, client_id: str) -> dict[str, Any]:
     claims: dict[str, Any] = {
         "iss": authority.settings.issuer_url,
         "sub": token.subject,
@@ -58,7 +67,7 @@ async def write(authority: Authority, token: AccessToken, api: Api, client_id: s
     confirmation = confirmation_of(token)
     if confirmation:
         claims["cnf"] = confirmation
-    return await authority.signing_keys.sign(claims, typ=TYP)
+    return claims
 
 
 def confirmation_of(token: AccessToken) -> dict[str, str]:

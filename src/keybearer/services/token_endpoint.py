@@ -20,6 +20,7 @@ from ..core.oauth_error import (
 from ..core.records import RateLimit, Take, bind_limits
 from ..grants import GRANTS, TokenRequest
 from ..ports import Observer
+from ..settings import Settings
 from ..verify import Verifier
 from . import issue
 from .authority import Authority
@@ -30,6 +31,7 @@ from .providers import Providers
 from .token_desk import TokenDesk
 
 PATH: Final = "/oauth/token"
+TOO_OFTEN: Final = "This client asks for tokens too often; keep and reuse them."
 _BY_TYPE: Final = {grant.grant_type.value: grant for grant in GRANTS}
 
 
@@ -86,14 +88,11 @@ class TokenEndpoint:
         return await issue.answer(authority, issued, authority.clock.now())
 
     async def _slow_down(self, client: Client) -> None:
-        per_minute = self._authority.settings.token_requests_per_minute
-        if per_minute:
-            limit = RateLimit("token-requests", per_minute, MINUTE, per_minute)
-            taken = await self._verifier.engines.limiter.take(
-                [Take(bound, 1) for bound in bind_limits(f"oauth:{client.id}", (limit,))]
-            )
+        takes = takes_of(self._authority.settings, client)
+        if takes:
+            taken = await self._verifier.engines.limiter.take(takes)
             if not taken.admitted:
-                raise TooManyRequests("This client asks for tokens too often; keep and reuse them.", taken.retry_in)
+                raise TooManyRequests(TOO_OFTEN, taken.retry_in)
 
     async def _key_of(self, request: OAuthRequest, client: Client) -> str:
         """Return the thumbprint of the key that the request proves, empty without a proof. Spec: RFC 9449 §5."""
@@ -110,6 +109,15 @@ class TokenEndpoint:
             url=self.url,
             needs_nonce=self._authority.settings.dpop_nonces,
         )
+
+
+def takes_of(settings: Settings, client: Client) -> list[Take]:
+    """Return what one token request of a client takes."""
+    per_minute = settings.token_requests_per_minute
+    if not per_minute:
+        return []
+    limit = RateLimit("token-requests", per_minute, MINUTE, per_minute)
+    return [Take(bound, 1) for bound in bind_limits(f"oauth:{client.id}", (limit,))]
 
 
 def _certificate_of(request: OAuthRequest, client: Client) -> str:

@@ -23,7 +23,7 @@ from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, body_of, request_id_of, response_of
 from .hot import SUSPENDED
 from .problem import reply_for
-from .reply import Edge, EdgeRequest, Prove, Waiting, next_number, resume, run
+from .reply import Edge, EdgeRequest, Later, Prove, Waiting, next_number, resume, run
 
 _ENCODER: Final = msgspec.json.Encoder()
 _REVOKE_MINE: Final = msgspec.json.Decoder(RevokeMine)
@@ -67,6 +67,8 @@ class CredentialEndpoints:
                     next_number(),
                 )
                 reply = edge.at_once(edge_request)
+                if isinstance(reply, Later):
+                    reply = await reply.reply
                 if reply is None:
                     steps = edge.steps(edge_request)
                     assert steps is not None  # noqa: S101 — such edges have endpoints of their own

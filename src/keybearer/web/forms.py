@@ -18,11 +18,14 @@ from ..client_auth.presented import BasicCredentials, basic_credentials
 from ..core import form
 from ..core.oauth_error import InvalidRequest
 from ..core.secret import Secret
+from ..ports import Throttle
 from ..services.authority import Authority
 from ..services.client_authentication import OAuthRequest
+from ..settings import Settings
 from .client_address import TrustedProxies
 from .dispatch import body_of, request_id_of
 from .hot import CERTIFICATE
+from .reply import EdgeRequest
 
 MEDIA_TYPE: Final = b"application/x-www-form-urlencoded"
 MAX_FORM: Final = 65_536
@@ -60,6 +63,35 @@ async def read_request(
         bearer=heading.bearer,
         accepts_jwt=heading.accepts_jwt,
     )
+
+
+class FormsAtOnce:
+    """Reads the forms of requests that the hot protocol holds whole."""
+
+    def __init__(self, settings: Settings, throttle: Throttle, proxies: TrustedProxies) -> None:
+        self._throttle = throttle
+        self._proxies = proxies
+        self._limit = min(MAX_FORM, settings.max_body)
+        self._certificate_header = settings.client_certificate_header.lower().encode("latin-1")
+
+    def read(self, request: EdgeRequest, *, takes_bearer: bool = False) -> OAuthRequest | None:
+        """Return what a request presents, without a certificate; raises ``OAuthError``.
+
+        ``None`` for one that is larger, may bring a certificate, or comes from an address that must wait.
+        """
+        heading = heading_of(request.headers, takes_bearer=takes_bearer)
+        if len(request.body) > self._limit:
+            return None
+        header = self._certificate_header
+        if header and any(name == header for name, _ in request.headers):
+            return None
+        source = self._proxies.client_address(request.peer, request.headers)
+        if source is not None and self._throttle.retry_in(source):
+            return None
+        presented = Presented(form.parse(request.body), heading.basic)
+        return OAuthRequest(
+            presented, source, proofs=heading.proofs, bearer=heading.bearer, accepts_jwt=heading.accepts_jwt
+        )
 
 
 def heading_of(headers: Headers, *, takes_bearer: bool = False) -> Heading:

@@ -29,6 +29,8 @@ from .reply import (
     Again,
     Edge,
     EdgeRequest,
+    Later,
+    Repeat,
     Reply,
     Steps,
     Suspended,
@@ -130,6 +132,26 @@ def hot_protocol(routes: HotRoutes) -> type[HttpToolsProtocol]:
     return type("HotProtocol", (_HotProtocol,), {"routes": routes})
 
 
+class _Unfinished:
+    """A request whose answer is on its way, as the base class sees it: what it asks of its own cycles."""
+
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.message_event = _NOBODY_WAITS
+
+
+class _Nobody:
+    """Stands where the base class wakes whoever waits for the rest of a request."""
+
+    def set(self) -> None:
+        """Wake nobody: the request was here whole."""
+
+
+_NOBODY_WAITS: Final = _Nobody()
+
+
 class _HotProtocol(HttpToolsProtocol):
     routes: HotRoutes
 
@@ -160,7 +182,7 @@ class _HotProtocol(HttpToolsProtocol):
         self._begun = 0
         self._between = True
         self._repeats = False
-        self._again: Again | None = None
+        self._again: Again | Repeat | None = None
         # Bytes that came in a row without any data of a body.
         self._heard = False
         self._silent = 0
@@ -253,9 +275,21 @@ class _HotProtocol(HttpToolsProtocol):
         super().data_received(data)
         self._remember(fingerprint)
 
-    def _answer_again(self, again: Again, data: bytes) -> bool:
+    def _answer_again(self, again: Again | Repeat, data: bytes) -> bool:
         """Answer a known request, if what its answer hangs on still stands."""
         routes = self.routes
+        if isinstance(again, Repeat):
+            reply = again.begin()
+            if reply is None:
+                return False
+            target, number = data.split(b" ", 2)[1], next_number()
+            if isinstance(reply, Later):
+                self._answer_later(reply, target, number, keep_alive=True)
+            else:
+                self._send(reply, keep_alive=True)
+                self.server_state.total_requests += 1
+                routes.log(target, reply.status, number)
+            return True
         try:
             states = routes.verifier.verify_again(again.standing)
             if states is None:
@@ -412,6 +446,12 @@ class _HotProtocol(HttpToolsProtocol):
         except Exception as error:
             # Raised into the parser, it would look like the client's fault.
             reply = reply_for(error, request.request_id)
+        if isinstance(reply, Later):
+            self._edge = None
+            self._again = reply.again
+            self._between = self._keeps_alive()
+            self._answer_later(reply, request.target, request.number, keep_alive=self._between)
+            return
         if not isinstance(reply, Reply):
             self._hand_over(reply, request.request_id)
             if body:
@@ -424,9 +464,16 @@ class _HotProtocol(HttpToolsProtocol):
         self._write(reply)
         routes.log(request.target, reply.status, request.number)
 
-    def _write(self, reply: Reply) -> None:
+    def _keeps_alive(self) -> bool:
         # llhttp keeps an HTTP/1.0 connection only where the client asked for it; uvicorn then closes, and so do we.
-        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        return bool(self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0")
+
+    def _write(self, reply: Reply) -> None:
+        self._between = self._keeps_alive()
+        self.server_state.total_requests += 1
+        self._send(reply, keep_alive=self._between, has_body=self._method != b"HEAD")
+
+    def _send(self, reply: Reply, *, keep_alive: bool, has_body: bool = True) -> None:
         status, headers, body, more, _ = reply
         routes = self.routes
         answer = b"%s%s%s%scontent-length: %d\r\n%s%s" % (
@@ -436,17 +483,34 @@ class _HotProtocol(HttpToolsProtocol):
             lines_of(more) if more else b"",
             len(body),
             b"\r\n" if keep_alive else b"connection: close\r\n\r\n",
-            b"" if self._method == b"HEAD" else body,
+            body if has_body else b"",
         )
-        self.server_state.total_requests += 1
         self._idle_since = self.loop.time()
-        self._between = keep_alive
         if keep_alive:
             routes.outbox.put(self.loop, self.transport, answer)
         else:
             routes.outbox.send()
             self.transport.write(answer)
             self.transport.close()
+
+    def _answer_later(self, later: Later, target: bytes, number: int, *, keep_alive: bool) -> None:
+        """Go on when the answer is there; until then the connection is busy, like with a cycle of the base class."""
+        unfinished = _Unfinished(keep_alive)
+        self.cycle = unfinished  # type: ignore[assignment]
+        task = self.loop.create_task(self._finish(later, unfinished, target, number))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _finish(self, later: Later, unfinished: _Unfinished, target: bytes, number: int) -> None:
+        try:
+            reply = await later.reply
+        except Exception as error:
+            reply = reply_for(error, f"req_{BOOT}{number:x}")
+        unfinished.response_complete = True
+        if not self.transport.is_closing():
+            self._send(reply, keep_alive=unfinished.keep_alive)
+            self.routes.log(target, reply.status, number)
+        self.on_response_complete()
 
     def _hand_over(self, suspended: Suspended | None, request_id: str | None = None) -> None:
         """Begin the ordinary ASGI cycle of the base class with what the parser has said so far."""

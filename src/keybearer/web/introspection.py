@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from ..client_auth import Presented
 from ..client_auth.client_secret import living
-from ..core import form
 from ..core.errors import Rejected
 from ..core.instant import Instant
 from ..core.oauth_error import OAuthError
@@ -31,7 +29,7 @@ from ..services.key_sets import KeySets
 from ..token_finder import TokenFinder
 from ..verify import Verifier
 from .client_address import Address, TrustedProxies
-from .forms import MAX_FORM, heading_of
+from .forms import FormsAtOnce
 from .known_callers import KnownCallers
 from .oauth_answers import JSON_HEADERS, encode, refusal
 from .reply import BOOT, Again, EdgeRequest, Reply, Steps, next_number
@@ -49,19 +47,18 @@ class _Asker(NamedTuple):
 
 
 class IntrospectionEdge:
-    """Answers introspection requests. ``count`` hears of each answer."""
+    """Answers introspection requests. ``count`` hears the status of each answer."""
 
     def __init__(
         self,
         authority: Authority,
         verifier: Verifier,
         proxies: TrustedProxies,
-        count: Callable[[], None] = lambda: None,
+        count: Callable[[int], None] = lambda status: None,
     ) -> None:
         self._authority = authority
         self._records = authority.records
         self._verifier = verifier
-        self._proxies = proxies
         self._authentication = ClientAuthentication(authority, verifier.engines.throttle, KeySets(authority))
         tag_key = authority.keyring.derived(TAG_PURPOSE)
         self._introspection = Introspection(authority, verifier, self._authentication, tag_key)
@@ -69,14 +66,13 @@ class IntrospectionEdge:
         self._finder = TokenFinder(authority.records, authority.keyring, JwtReader(authority))
         self._callers = KnownCallers(verifier)
         self._answers: dict[str, tuple[TokenRecord, bytes]] = {}
-        self._max_form = min(MAX_FORM, authority.settings.max_body)
-        self._certificate_header = authority.settings.client_certificate_header.lower().encode("latin-1")
+        self._forms = FormsAtOnce(authority.settings, verifier.engines.throttle, proxies)
 
     def at_once(self, request: EdgeRequest) -> Reply | None:
         """Answer, if nothing has to be waited for."""
         try:
-            asked = self._read(request)
-            if asked is None:
+            asked = self._forms.read(request, takes_bearer=True)
+            if asked is None or asked.accepts_jwt:
                 return None
             view = self._records.view_now()
             text = asked.form.need("token")
@@ -88,9 +84,9 @@ class IntrospectionEdge:
                 record = self._find(text)
                 asker = self._service_key(asked.bearer, request, asked.source, view)
         except Rejected as rejection:
-            return refusal(refused(rejection), request.request_id)
+            return self._counted(refusal(refused(rejection), request.request_id))
         except _Refused as refused_key:
-            return refusal(refused_key.error, request.request_id)
+            return self._counted(refusal(refused_key.error, request.request_id))
         except (NotReady, OAuthError, _Unusual):
             return None
         body, again = _INACTIVE, None
@@ -98,25 +94,15 @@ class IntrospectionEdge:
             body = self._said(record)
             if request.repeats and body is not _INACTIVE:
                 again = self._again(record, body, asker, view)
-        self._count()
-        return Reply(200, JSON_HEADERS, body, ((b"x-request-id", request.request_id.encode()),), again)
+        return self._counted(Reply(200, JSON_HEADERS, body, ((b"x-request-id", request.request_id.encode()),), again))
 
     def steps(self, request: EdgeRequest) -> Steps | None:
         """Leave the rest to the application."""
         return None
 
-    def _read(self, request: EdgeRequest) -> OAuthRequest | None:
-        """Return what a request presents, ``None`` when it is not a usual one; raises ``OAuthError``."""
-        heading = heading_of(request.headers, takes_bearer=True)
-        if heading.accepts_jwt or len(request.body) > self._max_form:
-            return None
-        header = self._certificate_header
-        if header and any(name == header for name, _ in request.headers):
-            return None
-        source = self._proxies.client_address(request.peer, request.headers)
-        if source is not None and self._verifier.engines.throttle.retry_in(source):
-            return None
-        return OAuthRequest(Presented(form.parse(request.body), heading.basic), source, bearer=heading.bearer)
+    def _counted(self, reply: Reply) -> Reply:
+        self._count(reply.status)
+        return reply
 
     def _find(self, text: str) -> TokenRecord | None:
         """Return the access token of this text; raises ``NotReady``, and ``_Unusual`` for a refresh token."""
@@ -188,7 +174,7 @@ class IntrospectionEdge:
         count = self._count
 
         def render(_states: object) -> bytes:
-            count()
+            count(200)
             return b"%s%x%s" % (head, next_number(), rest)
 
         return Again(Standing(basis.principal, basis.requirement, (), view, until), render)

@@ -13,13 +13,13 @@ import secrets
 from hashlib import sha256
 from typing import Final
 
-from .reply import Again
+from .reply import Again, Repeat
 
 MAX_KNOWN: Final = 8192
 MAX_SEEN: Final = 8192
 MAX_BYTES: Final = 4096
 FORWARD_AUTH: Final = b"GET /forward-auth"
-BEGINNINGS: Final = (b"POST /v1/verify ", FORWARD_AUTH, b"POST /oauth/introspect ")
+BEGINNINGS: Final = (b"POST /v1/verify ", FORWARD_AUTH, b"POST /oauth/introspect ", b"POST /oauth/token ")
 """How requests begin that may become known; no fingerprint is made of any other, such as a login."""
 _URI_FIELDS: Final = tuple(
     b"\r\n%s: " % name
@@ -37,7 +37,7 @@ class KnownRequests:
     """At most ``MAX_KNOWN`` requests by fingerprint; both memories are emptied when full."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Again] = {}
+        self._known: dict[bytes, Again | Repeat] = {}
         self._seen: set[bytes] = set()
         self._key = secrets.token_bytes(32)
         self._uri_field = _URI_FIELDS[0]
@@ -84,7 +84,7 @@ class KnownRequests:
         self._seen.add(fingerprint)
         return False
 
-    def remember(self, fingerprint: bytes, again: Again) -> None:
+    def remember(self, fingerprint: bytes, again: Again | Repeat) -> None:
         """Keep what the answer to these bytes hangs on."""
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()

@@ -70,6 +70,15 @@ class Again(NamedTuple):
     render: Callable[[tuple[LimitState, ...]], bytes]
 
 
+class Repeat(NamedTuple):
+    """What lets the same bytes be worked on again without reading them.
+
+    ``begin`` does that, or returns ``None`` when what the request may do has to be found out anew.
+    """
+
+    begin: Callable[[], Reply | Later | None]
+
+
 class Reply(NamedTuple):
     """One HTTP answer; ``content-length`` and ``date`` are added by whoever sends it.
 
@@ -81,7 +90,14 @@ class Reply(NamedTuple):
     headers: Headers
     body: bytes
     more: Headers = ()
-    again: Again | None = None
+    again: Again | Repeat | None = None
+
+
+class Later(NamedTuple):
+    """An answer that waits for something, such as the disk; what was asked is being done already."""
+
+    reply: Coroutine[Any, Any, Reply]
+    again: Repeat | None = None
 
 
 class Ask(NamedTuple):
@@ -107,7 +123,7 @@ Steps = Generator[Ask | Prove | None, Any, Reply]
 class Edge(Protocol):
     """What answers one kind of hot request."""
 
-    def at_once(self, request: EdgeRequest) -> Reply | None:
+    def at_once(self, request: EdgeRequest) -> Reply | Later | None:
         """Answer the usual request, straight through; ``None`` for any other, which ``steps`` then begins anew."""
         ...
 
