@@ -312,3 +312,10 @@ async def test_a_sign_in_link_works_once_and_by_its_button(world: Embedded, ada:
         page = await browser.send(used)
         assert page.status in (400, 403)
         assert (await browser.get("/account")).form("/sign-in")
+
+
+async def test_the_address_of_the_issuer_leads_to_the_account(world: Embedded, ada: User) -> None:
+    async with browsing(world) as browser:
+        page = await browser.get("/")
+        page = await sign_in_at(browser, page, ada)
+        assert page.response.url.path == "/account"

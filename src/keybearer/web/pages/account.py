@@ -19,11 +19,17 @@ KEPT: Final = "allow."
 def routes(site: Site) -> list[Route]:
     """Return the routes of these pages."""
     return [
+        site.route("/", get=enter),
         site.route("/account", get=show),
         site.route("/account/name", post=rename),
         site.route("/account/applications", get=show_applications),
         site.route("/account/applications/{grant_id}", get=show_application, post=change_application),
     ]
+
+
+async def enter(site: Site, visit: Visit) -> Response:
+    """Send whoever opens the issuer's address to their account."""
+    return site.to(visit, "/account")
 
 
 async def show(site: Site, visit: Visit) -> Response:
