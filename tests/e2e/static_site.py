@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import ssl
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ from tests.support.ports import free_port
 
 
 class StaticSite:
-    """Serves a directory on a free port of 127.0.0.1, as HTTP/1.1 with keep-alive."""
+    """Serves a directory on a free port of 127.0.0.1, as HTTP/1.1 with keep-alive; over TLS with a context for it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[str, list[tuple[str, str]]]] = []
         self.connections = 0
         self.port = free_port()
         handler = functools.partial(_Handler, directory=str(folder), site=self)
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 

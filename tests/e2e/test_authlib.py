@@ -11,7 +11,9 @@ import httpx
 import pytest
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.integrations.requests_client import OAuthError as Refused
+from authlib.oauth2.rfc6750 import InsufficientScopeError, InvalidTokenError
 from authlib.oauth2.rfc7523 import ClientSecretJWT, PrivateKeyJWT
+from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwk, jwt
 
@@ -181,3 +183,41 @@ def test_a_device(world: Shop, metadata: dict[str, Any], sessions: list[OAuth2Se
     assert world.verify(token["access_token"], permissions=["pages:read"])["principal"]["user_id"]
     keys = jwk.KeySet.import_key_set(httpx.get(metadata["jwks_uri"], trust_env=False).json())
     assert jwt.decode(token["id_token"], keys, algorithms=["ES256"]).claims["aud"] == client[0]
+
+
+class _Rooms(JWTBearerTokenValidator):
+    """An API that checks JWT access tokens with the JWK Set alone, and asks nobody."""
+
+    def __init__(self, metadata: dict[str, Any], identifier: str) -> None:
+        super().__init__(metadata["issuer"], identifier)
+        self.jwks_uri = metadata["jwks_uri"]
+
+    def get_jwks(self) -> jwk.KeySet:
+        return jwk.KeySet.import_key_set(httpx.get(self.jwks_uri, trust_env=False).json())
+
+    def takes(self, token: str, scope: str) -> Any:
+        claims = self.authenticate_token(token)
+        self.validate_token(claims, [scope], None)
+        return claims
+
+
+def test_an_api_checks_jwt_access_tokens_by_itself(
+    world: Shop, metadata: dict[str, Any], sessions: list[OAuth2Session]
+) -> None:
+    identifier, permissions = "https://rooms.example", [{"name": "rooms:read"}, {"name": "rooms:write"}]
+    rooms = {"identifier": identifier, "name": "Rooms", "permissions": permissions, "token_format": "jwt"}
+    api = world.call("POST", "/v1/apis", rooms)
+    project = world.call("POST", "/v1/projects", {"name": "Hotel", "enabled_apis": [api["id"]]})
+    client = world.client(
+        project_id=project["id"], scopes=["rooms:read", "rooms:write"], grant_types=["client_credentials"]
+    )
+    session = _session(sessions, client, scope="rooms:read")
+    token = session.fetch_token(metadata["token_endpoint"], grant_type="client_credentials")["access_token"]
+    claims = _Rooms(metadata, identifier).takes(token, "rooms:read")
+    assert (claims["client_id"], claims["sub"]) == (client[0], client[0])
+    with pytest.raises(InsufficientScopeError):
+        _Rooms(metadata, identifier).takes(token, "rooms:write")
+    with pytest.raises(InvalidTokenError):
+        _Rooms(metadata, API).takes(token, "rooms:read")
+    with pytest.raises(InvalidTokenError):
+        _Rooms({**metadata, "issuer": "https://other.example"}, identifier).takes(token, "rooms:read")

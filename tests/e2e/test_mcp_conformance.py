@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import subprocess
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from keybearer.services.client_registration import PROJECT
 from tests.e2e.shop import API, Shop
+from tests.e2e.static_site import StaticSite
+from tests.support.authority import Authority
+from tests.support.certificates import make
 from tests.support.node import NotInstalled, environment, node, packages
 from tests.support.ports import free_port
 from tests.support.processes import kill_tree, wait_for
@@ -31,28 +40,68 @@ def program() -> list[str]:
         pytest.skip(str(reason))
 
 
-def _register(shop: Shop, redirect_uri: str) -> str:
-    """As MCP clients do: nobody knows them before."""
-    metadata = {"client_name": "Agent", "redirect_uris": [redirect_uri], "token_endpoint_auth_method": "none"}
-    answer = httpx.post(shop.node.issuer + "/oauth/register", json=metadata, trust_env=False)
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[StaticSite]:
+    """The client's own site, over TLS; its certificate is in `site.pem`."""
+    pair = make(
+        "client",
+        at=datetime.now(UTC),
+        names=[x509.IPAddress(ip_address("127.0.0.1"))],
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+    )
+    (tmp_path / "site.pem").write_bytes(pair.pem)
+    (tmp_path / "both.pem").write_bytes(pair.pem + pair.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    (tmp_path / "site").mkdir()
+    one = StaticSite(tmp_path / "site", context)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def shop(authority: Callable[..., Authority], site: StaticSite, tmp_path: Path) -> Shop:
+    """An authority that takes clients which nobody made known before, and an API for them."""
+    settings = {
+        "KEYBEARER_CLIENT_REGISTRATION": "open",
+        "KEYBEARER_CLIENT_METADATA_DOCUMENTS": "1",
+        "KEYBEARER_FETCH_NETWORKS": "127.0.0.0/8",
+        "KEYBEARER_FETCH_CA": str(tmp_path / "site.pem"),
+    }
+    one = Shop(authority(environment=settings))
+    _registered(one, "http://127.0.0.1:1/callback")  # the first of them makes the project that they belong to
+    one.call("PATCH", f"/v1/projects/{PROJECT}", {"enabled_apis": [one.api["id"]]})
+    return one
+
+
+def _metadata(redirect_uri: str) -> dict[str, Any]:
+    return {"client_name": "Agent", "redirect_uris": [redirect_uri], "token_endpoint_auth_method": "none"}
+
+
+def _registered(shop: Shop, redirect_uri: str) -> str:
+    answer = httpx.post(shop.node.issuer + "/oauth/register", json=_metadata(redirect_uri), trust_env=False)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["client_id"])
+
+
+def _described(site: StaticSite, folder: Path, redirect_uri: str) -> str:
+    client_id = f"https://127.0.0.1:{site.port}/client.json"
+    (folder / "client.json").write_text(json.dumps({"client_id": client_id, **_metadata(redirect_uri)}))
+    return client_id
 
 
 def _checks(folder: Path) -> dict[str, dict[str, Any]]:
     return {one["id"]: one for file in folder.rglob("checks.json") for one in json.loads(file.read_text())}
 
 
+@pytest.mark.parametrize("known_by", ["registration", "document"])
 def test_the_authorization_server_conforms(
-    program: list[str], authority: Any, visitor: Visitor, tmp_path: Path
+    program: list[str], shop: Shop, site: StaticSite, visitor: Visitor, tmp_path: Path, known_by: str
 ) -> None:
-    settings = {"KEYBEARER_CLIENT_REGISTRATION": "open", "KEYBEARER_CLIENT_METADATA_DOCUMENTS": "1"}
-    shop = Shop(authority(environment=settings))
     port = free_port()
     callback = f"http://127.0.0.1:{port}/callback"
-    _register(shop, callback)  # the first one makes the project of the registered clients
-    shop.call("PATCH", f"/v1/projects/{PROJECT}", {"enabled_apis": [shop.api["id"]]})
-    client_id = _register(shop, callback)
+    is_described = known_by == "document"
+    client_id = _described(site, tmp_path / "site", callback) if is_described else _registered(shop, callback)
 
     said, results = tmp_path / "said.txt", tmp_path / "results"
     options = ["--url", shop.node.issuer, "--client-id", client_id, "--resource", API]
@@ -79,3 +128,4 @@ def test_the_authorization_server_conforms(
     assert status == 0, said.read_text()
     checks = _checks(results)
     assert {name: checks[name]["status"] for name in SCENARIOS} == dict.fromkeys(SCENARIOS, "SUCCESS"), said.read_text()
+    assert [path for path, _ in site.requests] == (["/client.json"] if is_described else [])
