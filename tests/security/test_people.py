@@ -13,6 +13,8 @@ import pytest
 from keybearer.core.artefacts import ArtefactKind
 from keybearer.core.errors import InvalidInput, NotFound, NotPermitted
 from keybearer.core.lifecycle import Change
+from keybearer.core.records import State
+from keybearer.core.sessions import Session
 from keybearer.core.users import User
 from keybearer.limiters.failures import FailureThrottle
 from keybearer.services import account, attempts, mail_links, passkeys, registration, sessions, user_links, users
@@ -636,6 +638,48 @@ async def test_a_sign_in_renews_the_session(world: Embedded) -> None:
     assert second.secret.reveal() != first.secret.reveal()
     assert await sessions.find(world.authority, first.secret.reveal()) is None
     assert await sessions.find(world.authority, second.secret.reveal()) is not None
+
+
+async def test_signing_in_again_keeps_the_session_and_what_hangs_on_it(world: Embedded) -> None:
+    """Nobody is signed out of applications because they proved once more who they are."""
+    await make_user(world)
+    first = await sign_in(world)
+    world.clock.move(1000)
+    head = await world.store.head()
+    second = await sign_in(world, renews=first.session)
+    assert second.session.id == first.session.id
+    assert second.session.authenticated_at == world.clock.now()
+    assert [event.type for event in await world.store.events(head)] == ["session.renew"]
+    # Whoever stole the cookie before has nothing any more.
+    assert await sessions.find(world.authority, first.secret.reveal()) is None
+
+
+async def test_two_windows_that_sign_in_again_at_once_both_stay_signed_in(world: Embedded) -> None:
+    await make_user(world)
+    first = await sign_in(world)
+    both = await asyncio.gather(*(sign_in(world, renews=first.session) for _ in range(2)))
+    assert sorted(one.session.id == first.session.id for one in both) == [False, True]
+    for one in both:
+        assert await sessions.find(world.authority, one.secret.reveal()) is not None
+
+
+async def test_signing_in_as_another_ends_the_session(world: Embedded) -> None:
+    await make_user(world)
+    await make_user(world, "mallory@example.com", OTHER_PASSWORD)
+    mine = await sign_in(world)
+    theirs = await sign_in(world, "mallory@example.com", OTHER_PASSWORD, renews=mine.session)
+    assert theirs.session.id != mine.session.id
+    assert await sessions.find(world.authority, mine.secret.reveal()) is None
+    assert (await world.store.get(Session, mine.session.id)).state is State.REVOKED
+
+
+async def test_an_ended_session_is_not_renewed(world: Embedded) -> None:
+    await make_user(world)
+    first = await sign_in(world)
+    await sessions.end_one(world.authority, world.root, first.session.id)
+    second = await sign_in(world, renews=first.session)
+    assert second.session.id != first.session.id
+    assert (await world.store.get(Session, first.session.id)).state is State.REVOKED
 
 
 async def test_an_altered_cookie_is_nobodys(world: Embedded) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..core import credential
 from ..core.errors import Conflict, NotFound
@@ -80,6 +80,74 @@ async def start(
     await uow.insert(session)
     Deed(uow, caller, now).note("session.start", session.id, details={"user_id": user.id, "amr": list(amr)})
     return session, secret
+
+
+async def begin(
+    uow: UnitOfWork,
+    authority: Authority,
+    caller: Caller,
+    user: User,
+    before: Session | None,
+    *,
+    amr: tuple[str, ...],
+    acr: str,
+    source: str | None,
+    user_agent: str,
+) -> tuple[Session, Secret]:
+    """Begin a session, or go on with the one that this browser has ``before``, if it is this user's.
+
+    Going on gives it a new cookie and a new time of authentication; the applications that were signed in with it stay
+    so. The session of another user ends. Spec: ASVS 7.2.4.
+    """
+    visit: dict[str, Any] = {"amr": amr, "acr": acr, "source": source, "user_agent": user_agent}
+    try:
+        current = None if before is None else await uow.get(Session, before.id)
+    except NotFound:  # it was swept meanwhile
+        current = None
+    if before is None or current is None:
+        return await start(uow, authority, caller, user, **visit)
+    if current.user_id != user.id:
+        await end(uow, authority, caller, current)
+        return await start(uow, authority, caller, user, **visit)
+    is_good = current.state is State.ENABLED and not current.is_over(authority.clock.now())
+    # Another window may have renewed it since this browser's cookie was looked at; its cookie must stay good.
+    if not is_good or current.digest != before.digest:
+        return await start(uow, authority, caller, user, **visit)
+    return await _renew(uow, authority, caller, current, **visit)
+
+
+async def _renew(
+    uow: UnitOfWork,
+    authority: Authority,
+    caller: Caller,
+    session: Session,
+    *,
+    amr: tuple[str, ...],
+    acr: str,
+    source: str | None,
+    user_agent: str,
+) -> tuple[Session, Secret]:
+    now = authority.clock.now()
+    secret = credential.mint(COOKIE_PREFIX, session.id.removeprefix(SESSION_ID))
+    pepper_id = authority.keyring.active_pepper_id
+    settings = authority.settings
+    renewed = touch(
+        session,
+        now,
+        digest=authority.keyring.digest(pepper_id, secret.reveal()),
+        pepper_id=pepper_id,
+        authenticated_at=now,
+        expires_at=Instant(now + settings.session_in * SECOND),
+        idle_in=settings.session_idle_in * SECOND,
+        seen_at=now,
+        amr=amr,
+        acr=acr,
+        source=source or "",
+        user_agent=_printable(user_agent),
+    )
+    await uow.update(renewed)
+    Deed(uow, caller, now).note("session.renew", session.id, details={"user_id": session.user_id, "amr": list(amr)})
+    return renewed, secret
 
 
 async def find(authority: Authority, cookie: str) -> SignedIn | None:

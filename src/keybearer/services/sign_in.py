@@ -225,7 +225,8 @@ async def complete(
 ) -> Done:
     """Begin the session, if everything still holds in the transaction that does so. Raises ``SignInRefused``.
 
-    With a ``ticket``, uses it up; ends the session that this one renews; starts the count of failures afresh.
+    With a ``ticket``, uses it up; renews the session that the browser has, or ends another user's; starts the count of
+    failures afresh.
     """
     caller = Caller(actor=user_id, permissions=frozenset(), source=visit.source)
 
@@ -248,11 +249,16 @@ async def complete(
                 await user_links.add_verified(uow, authority, caller, user_id, ticket.email, ticket.link)
         if checked is not factors or factors.failures:
             await uow.update(_settled(checked, factors, now))
-        if visit.renews is not None:
-            with contextlib.suppress(NotFound):  # it may have been swept meanwhile
-                await sessions.end(uow, authority, caller, await uow.get(Session, visit.renews.id))
-        session, secret = await sessions.start(
-            uow, authority, caller, user, amr=amr, acr=level_of(amr), source=visit.source, user_agent=visit.user_agent
+        session, secret = await sessions.begin(
+            uow,
+            authority,
+            caller,
+            user,
+            visit.renews,
+            amr=amr,
+            acr=level_of(amr),
+            source=visit.source,
+            user_agent=visit.user_agent,
         )
         device = await attempts.remember_device(uow, authority, user, visit.device)
         return Done(session, user, secret, device)
