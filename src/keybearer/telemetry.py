@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
@@ -93,6 +94,8 @@ def configure_logging(log_format: str, level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = name != "uvicorn.access"
+    # A client chose this algorithm name, RFC 9864 renamed it: nothing that an operator could act on.
+    warnings.filterwarnings("ignore", message="EdDSA is deprecated")
 
 
 def _escape_controls(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

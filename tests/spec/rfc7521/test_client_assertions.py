@@ -50,7 +50,6 @@ async def test_an_assertion_under_the_clients_key_proves_it(oauth: OAuth) -> Non
     assert (await present(oauth, with_kid, client_id=application.client.id)).status_code == 200
 
 
-@pytest.mark.filterwarnings("ignore:EdDSA is deprecated")  # in RFC 9864, and in use everywhere
 @pytest.mark.parametrize(("kty", "alg"), [("RSA", "RS256"), ("RSA", "PS256"), ("OKP", "EdDSA"), ("OKP", "Ed25519")])
 async def test_the_common_algorithms_are_taken(oauth: OAuth, kty: str, alg: str) -> None:
     key = new_key(kty)
