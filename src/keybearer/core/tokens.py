@@ -138,6 +138,11 @@ class TokenRecord(CredentialRecord):
     is_revoked: bool
 
     @property
+    def authorization_details(self) -> tuple[Mapping[str, object], ...]:
+        """The token's details that are still in force."""
+        return details_in_force(self.token.authorization_details, self.grant)
+
+    @property
     def ends_at(self) -> Instant:
         """When the token ends by itself: at its own expiry, or with the session, consent or key that it comes from."""
         ends: list[Instant | None] = [self.token.expires_at]
@@ -155,6 +160,13 @@ def _end_of_secrets(key: KeyRecord) -> Instant | None:
     ends = [version.expires_at for version in key.key.versions if version.revoked_at is None]
     finite = [end for end in ends if end is not None]
     return max(finite) if finite and len(finite) == len(ends) else None
+
+
+def details_in_force(
+    details: tuple[Mapping[str, object], ...], grant: Grant | None
+) -> tuple[Mapping[str, object], ...]:
+    """Return those authorization details that the user's grant still has. Spec: RFC 9396 §9."""
+    return details if grant is None else tuple(one for one in details if one in grant.authorization_details)
 
 
 def scopes_in_force(

@@ -18,7 +18,7 @@ from ..core.errors import NotFound
 from ..core.oauth_error import InvalidGrant, InvalidScope, OAuthError
 from ..core.records import State
 from ..core.target import choose_api
-from ..core.tokens import TokenFamily
+from ..core.tokens import TokenFamily, details_in_force
 from ..formats import refresh_token
 from ..formats.refresh_token import UnverifiedRefreshToken
 from ..ports import UnitOfWork
@@ -114,6 +114,7 @@ async def _entitlement(uow: UnitOfWork, family: TokenFamily, request: TokenReque
     apis = tuple(api for api in request.apis if not family.resources or api.id in family.resources)
     api = choose_api(apis, form.all("resource"), asked or family.scopes, consented=bool(family.resources))
     details = authorization_details.parse(form.get("authorization_details"), request.apis)
+    granted = details_in_force(family.authorization_details, standing.grant)
     return Entitlement(
         client=client,
         project=request.project,
@@ -125,7 +126,7 @@ async def _entitlement(uow: UnitOfWork, family: TokenFamily, request: TokenReque
         grant=standing.grant,
         session=standing.session,
         authorization_details=family.authorization_details,
-        selected_details=authorization_details.selected(family.authorization_details, details),
+        selected_details=authorization_details.selected(granted, details),
         authenticated_at=family.authenticated_at,
         amr=family.amr,
         acr=family.acr,

@@ -146,7 +146,7 @@ async def _of_access_token(text: str, request: TokenRequest, desk: Desk) -> Enti
         session=record.session,
         key=record.key,
         actor=token.actor,
-        selected_details=token.authorization_details,
+        selected_details=record.authorization_details,
         authenticated_at=token.authenticated_at,
         amr=token.amr,
         acr=token.acr,

@@ -5,8 +5,12 @@ Every change goes through the event log, and so reaches tokens that are already 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
+
+import msgspec
 
 from ..core.clients import Client
 from ..core.errors import InvalidInput, NotFound
@@ -25,12 +29,12 @@ MAX_GRANTS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A grant as its user sees it: to whom, for what."""
+    """A grant as its user sees it: to whom, for what. Each of the ``details`` has a name to keep or drop it by."""
 
     grant: Grant
     client: Client
     groups: tuple[ScopeGroup, ...]
-    details: tuple[DetailLines, ...]
+    details: tuple[tuple[str, DetailLines], ...]
 
 
 async def own(authority: Authority, signed_in: SignedIn) -> list[Connection]:
@@ -57,23 +61,37 @@ async def _connection(authority: Authority, grant: Grant) -> Connection:
             apis.append(await authority.store.get(Api, api_id))
         except NotFound:
             continue
-    details = tuple(detail_lines(apis, one) for one in grant.authorization_details)
+    details = tuple((name_of(one), detail_lines(apis, one)) for one in grant.authorization_details)
     return Connection(grant, client, groups_of(client, apis, grant.scopes), details)
 
 
+def name_of(detail: Mapping[str, object]) -> str:
+    """Return what a form calls one authorization detail: its digest."""
+    return sha256(msgspec.json.encode(detail, order="sorted")).hexdigest()[:20]
+
+
 async def narrow(
-    authority: Authority, caller: Caller, signed_in: SignedIn, grant_id: str, kept: frozenset[str]
+    authority: Authority,
+    caller: Caller,
+    signed_in: SignedIn,
+    grant_id: str,
+    kept: frozenset[str],
+    kept_details: frozenset[str],
 ) -> None:
-    """Take scopes out of one of one's own grants; it never widens. Raises ``NotFound``, and ``InvalidInput`` when
-    nothing would be left: that is a revocation, and must be said."""
+    """Take scopes, and authorization details by their names, out of one of one's own grants; it never widens.
+
+    Raises ``NotFound``, and ``InvalidInput`` when nothing would be left: that is a revocation, and must be said.
+    """
 
     async def work(uow: UnitOfWork) -> None:
         grant = await _own_locked(uow, signed_in, grant_id)
         scopes = tuple(scope for scope in grant.scopes if scope in kept)
-        if not scopes:
+        details = tuple(one for one in grant.authorization_details if name_of(one) in kept_details)
+        if not scopes and not details:
             raise InvalidInput.of("scopes", "keep at least one, or disconnect the application")
-        if scopes != grant.scopes:
-            await narrow_grant(uow, caller, grant, authority.clock.now(), scopes=scopes)
+        if (scopes, details) != (grant.scopes, grant.authorization_details):
+            now = authority.clock.now()
+            await narrow_grant(uow, caller, grant, now, scopes=scopes, authorization_details=details)
 
     await authority.store.transact(work)
 

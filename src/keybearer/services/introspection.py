@@ -143,7 +143,7 @@ class Introspection:
         optional = {
             "cnf": confirmation,
             "act": token.actor,
-            "authorization_details": list(token.authorization_details),
+            "authorization_details": list(record.authorization_details),
             "acr": token.acr,
             "amr": list(token.amr),
             "auth_time": None if token.authenticated_at is None else token.authenticated_at // SECOND,

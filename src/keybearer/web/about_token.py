@@ -37,7 +37,7 @@ def about_token(record: TokenRecord) -> VerifyResponse:
         credential=CredentialView(token.id, client.name, Environment.LIVE, to_moment(token.expires_at), 0),
         permissions=sorted(record.permissions),
         scope=" ".join(sorted(record.scopes)),
-        authorization_details=[dict(detail) for detail in token.authorization_details],
+        authorization_details=[dict(detail) for detail in record.authorization_details],
         metadata=dict(client.metadata) if client.metadata else None,
     )
 

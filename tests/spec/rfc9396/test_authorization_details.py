@@ -33,7 +33,7 @@ async def test_what_was_granted_is_in_the_answer_and_in_the_token(rich: OAuth) -
 
 @pytest.mark.spec("RFC 9396", "6", "MUST")
 async def test_a_request_picks_from_what_the_user_agreed_to(rich: OAuth) -> None:
-    consent = await rich.consent(await rich.client())
+    consent = await rich.consent(await rich.client(), authorization_details=(PAY, LOOK))
     granted = {"scopes": ("orders:read",), "authorization_details": (PAY, LOOK)}
     said = await consent.tokens(**granted)
     assert said["authorization_details"] == [PAY, LOOK]

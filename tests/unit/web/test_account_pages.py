@@ -18,6 +18,7 @@ from keybearer.ports import Query
 from keybearer.services import mail_links
 from tests.support.authorizing import (
     asking,
+    at_back_channel,
     browsing,
     give_secret,
     make_api,
@@ -87,6 +88,33 @@ async def test_narrowing_and_disconnecting_reach_tokens_that_are_out(
         "grant.update",
         "grant.revoke",
     ]
+
+
+async def test_authorization_details_are_taken_away_too(world: Embedded, ada: User) -> None:
+    types = {"authorization_details_types": {"payment": "Start a payment"}}
+    bank = await make_api(world, "https://bank.example.com", name="Bank", metadata=types)
+    client = await make_client(world, bank)
+    details = [{"type": "payment", "amount": amount} for amount in ("1.00", "2.00")]
+    async with browsing(world) as browser:
+        secret = await give_secret(world, client)
+        url = asking(client, scope="openid offline_access", authorization_details=json.dumps(details))
+        page = await sign_in_at(browser, await browser.get(url), ada)
+        tokens = await tokens_for(world, client, secret, await browser.send(page, button="allow"))
+        assert tokens["authorization_details"] == details
+        [grant] = await world.store.page(Grant, Query({"user_id": ada.id}))
+        page = await browser.get(f"/account/applications/{grant.id}")
+        boxes = [box for box in page.form().boxes if box.startswith("detail.")]
+        assert len(boxes) == 2
+        assert page.text.index("1.00") < page.text.index("2.00")
+        page = await browser.send(page, {boxes[0]: None}, button="narrow")
+        assert "1.00" not in page.text
+    left = details[1:]
+    assert (await world.verify(tokens["access_token"]))["authorization_details"] == left
+    told = await at_back_channel(world, client, secret, "/oauth/introspect", {"token": tokens["access_token"]})
+    assert told.json()["authorization_details"] == left
+    fields = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    renewed = await at_back_channel(world, client, secret, "/oauth/token", fields)
+    assert renewed.json()["authorization_details"] == left
 
 
 async def test_a_grant_cannot_be_widened_or_emptied_here(world: Embedded, client: Client, ada: User) -> None:

@@ -14,6 +14,8 @@ from .site import Site, Visit
 
 KEPT: Final = "allow."
 """What the name of a scope's box begins with."""
+DETAIL: Final = "detail."
+"""What the name of an authorization detail's box begins with."""
 
 
 def routes(site: Site) -> list[Route]:
@@ -80,9 +82,12 @@ async def change_application(site: Site, visit: Visit) -> Response:
             await connections.revoke(site.authority, visit.caller, who, grant_id)
             return site.to(visit, "/account/applications")
         case "narrow":
-            kept = frozenset(name.removeprefix(KEPT) for name in form.one if name.startswith(KEPT))
+            kept, details = (
+                frozenset(name.removeprefix(prefix) for name in form.one if name.startswith(prefix))
+                for prefix in (KEPT, DETAIL)
+            )
             try:
-                await connections.narrow(site.authority, visit.caller, who, grant_id, kept)
+                await connections.narrow(site.authority, visit.caller, who, grant_id, kept, details)
             except InvalidInput as wrong:
                 return await _application_page(site, visit, in_words(wrong))
             return site.to(visit, f"/account/applications/{grant_id}")
