@@ -16,6 +16,7 @@ from tests.support.visitor import Visitor
 
 CALLBACK = "http://127.0.0.1:1/callback"
 CODE, REFRESH, MACHINE = "authorization_code", "refresh_token", "client_credentials"
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 KEYED = {"token_endpoint_auth_method": "private_key_jwt", "grant_types": [CODE, REFRESH, MACHINE]}
 
 
@@ -37,12 +38,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 def _settings(world: Shop, **keyed: Any) -> dict[str, Any]:
     key = jwk.ECKey.generate_key("P-256", {"kid": "one", "alg": "ES256"})
-    confidential = world.client(CALLBACK, post_logout_redirect_uris=[CALLBACK])
+    grants = [CODE, REFRESH, EXCHANGE]
+    confidential = world.client(CALLBACK, post_logout_redirect_uris=[CALLBACK], grant_types=grants)
     registered, _ = world.client(CALLBACK, jwks={"keys": [key.as_dict(private=False)]}, **KEYED, **keyed)
     return {
         "issuer": world.node.issuer,
         "redirect_uri": CALLBACK,
         "api": API,
+        "api_key": world.key("pages:read", "pages:write")[1],
         "key": key.as_dict(private=True),
         "confidential": {"id": confidential[0], "secret": confidential[1]},
         "keyed": {"id": registered},
@@ -75,6 +78,13 @@ def test_openid_client(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
     assert (keys["type"], keys["renewed"]) == ("dpop", "dpop")
     assert keys["machine"] == {"type": "dpop", "scope": "pages:write"}
     assert keys["bearer"] != "nothing was refused"
+    jar, pushed = seen["signed"]
+    assert jar == {"asked": ["client_id", "request"], "answered": ["response"], "scope": "openid pages:read"}
+    assert pushed == {**jar, "asked": ["client_id", "request_uri"]}
+
+    assert seen["exchanged"]["kind"] == "urn:ietf:params:oauth:token-type:access_token"
+    assert seen["exchanged"]["scope"] == "pages:read"
+    assert world.verify(seen["exchanged"]["access_token"], permissions=["pages:read"])["valid"]
     assert seen["registered"]["email"] == ADMIN_EMAIL
 
 

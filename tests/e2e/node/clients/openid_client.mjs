@@ -1,4 +1,5 @@
-// openid-client: code flow with a secret; then private_key_jwt, PAR and DPoP together; then registration and a device.
+// openid-client: code flow with a secret; private_key_jwt with PAR and DPoP; signed requests and answers; an API key that
+// is exchanged for a token; registration and a device.
 import * as client from 'openid-client'
 import { importJWK } from 'jose'
 
@@ -71,6 +72,36 @@ async function withKeys() {
   }
 }
 
+async function signed() {
+  const key = { key: await importJWK(settings.key, 'ES256'), kid: settings.key.kid }
+  const metadata = { authorization_signed_response_alg: 'ES256' }
+  const authentication = client.PrivateKeyJwt(key)
+  const config = await client.discovery(issuer, settings.keyed.id, metadata, authentication, options)
+  client.useJwtResponseMode(config)
+  seen.signed = []
+  for (const isPushed of [false, true]) {
+    const { checks, parameters } = await request('openid pages:read')
+    let url = await client.buildAuthorizationUrlWithJAR(config, parameters, key)
+    if (isPushed) url = await client.buildAuthorizationUrlWithPAR(config, url.searchParams)
+    const arrived = new URL(await ask({ open: url.href }))
+    const tokens = await client.authorizationCodeGrant(config, arrived, checks)
+    const names = (from) => [...from.searchParams.keys()].sort()
+    seen.signed.push({ asked: names(url), answered: names(arrived), scope: tokens.scope })
+  }
+}
+
+async function exchanged() {
+  const { id, secret } = settings.confidential
+  const config = await client.discovery(issuer, id, secret, client.ClientSecretBasic(secret), options)
+  const tokens = await client.genericGrantRequest(config, 'urn:ietf:params:oauth:grant-type:token-exchange', {
+    subject_token: settings.api_key,
+    subject_token_type: 'urn:keybearer:params:oauth:token-type:api-key',
+    resource: settings.api,
+    scope: 'pages:read',
+  })
+  seen.exchanged = { access_token: tokens.access_token, kind: tokens.issued_token_type, scope: tokens.scope }
+}
+
 async function registered() {
   const metadata = {
     client_name: 'Television',
@@ -88,5 +119,7 @@ async function registered() {
 
 await withSecret()
 await withKeys()
+await signed()
+await exchanged()
 await registered()
 tell(seen)
