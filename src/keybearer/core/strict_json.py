@@ -1,7 +1,7 @@
-"""JSON from outside, read strictly: no member twice, no depth without end, and nothing that is not JSON.
+"""JSON from outside, read strictly: no member twice, no endless depth, no half characters, nothing that is not JSON.
 
 Two parsers that disagree about a member that comes twice are how one of them gets fooled.
-Spec: RFC 8259 §4, RFC 7515 §4.
+Spec: RFC 8259 §4, RFC 7515 §4, RFC 7493 §2.1.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ def loads(text: str, depth: int) -> Any:
     """Return the value, whose objects and lists are nested ``depth`` levels at most; raises ``ValueError``."""
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        if "\\u" in text:
+            # An escape can spell half a surrogate pair, which no text has: whoever wrote it down later would fail.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not _is_shallow(value, depth):

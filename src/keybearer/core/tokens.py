@@ -34,6 +34,9 @@ from .users import User
 TOKEN_ID: Final = "at_"
 FAMILY_ID: Final = "rt_"
 
+OFFLINE: Final = "offline_access"
+"""The scope that lets refresh tokens outlive the session. Spec: OIDC Core §11."""
+
 IDENTITY_SCOPES: Final = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 """The scopes that say who the user is, rather than what may be done at an API. Spec: OIDC Core §5.4, §11."""
 

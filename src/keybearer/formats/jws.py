@@ -158,7 +158,8 @@ def _check_key(key: Mapping[str, Any], algorithm: str) -> None:
         raise InvalidJws("the key is not for this algorithm")
     if "alg" in key and key["alg"] != algorithm:
         raise InvalidJws("the key is for another algorithm")
-    if key.get("use", "sig") != "sig" or ("key_ops" in key and "verify" not in key["key_ops"]):
+    operations = key.get("key_ops", ["verify"])
+    if key.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         raise InvalidJws("the key is not for signatures")
     if expected[0] == "RSA":
         bits = len(decode_part(str(key.get("n", "")))) * 8

@@ -83,6 +83,7 @@ async def _entitlement(
         user_id=code.user_id,
         grant_id=code.grant_id,
         session_id=None if code.offline else code.session_id,
+        is_offline=code.offline,
     )
     user = standing.user
     if user is None:

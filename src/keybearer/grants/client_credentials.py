@@ -49,7 +49,7 @@ class ClientCredentials:
         return Entitlement(
             client=client,
             project=request.project,
-            subject=client.id,
+            subject=client.client_id,
             scopes=granted,
             api=api,
             selected_details=details,

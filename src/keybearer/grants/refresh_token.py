@@ -18,7 +18,7 @@ from ..core.errors import NotFound
 from ..core.oauth_error import InvalidGrant, InvalidScope, OAuthError
 from ..core.records import State
 from ..core.target import choose_api
-from ..core.tokens import TokenFamily, details_in_force
+from ..core.tokens import OFFLINE, TokenFamily, details_in_force
 from ..formats import refresh_token
 from ..formats.refresh_token import UnverifiedRefreshToken
 from ..ports import UnitOfWork
@@ -105,6 +105,7 @@ async def _entitlement(uow: UnitOfWork, family: TokenFamily, request: TokenReque
         user_id=family.user_id,
         grant_id=family.grant_id,
         session_id=family.session_id,
+        is_offline=OFFLINE in family.scopes,
     )
     if family.project_id != request.project.id or request.project.state is not State.ENABLED:
         raise InvalidGrant(_BAD)

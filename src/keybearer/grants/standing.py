@@ -10,7 +10,7 @@ from ..core.instant import Instant
 from ..core.oauth_error import InvalidGrant
 from ..core.records import State
 from ..core.sessions import Session
-from ..core.tokens import TokenFamily
+from ..core.tokens import OFFLINE, TokenFamily
 from ..core.users import User
 from ..ports import Query, Store, UnitOfWork
 
@@ -33,8 +33,12 @@ async def require_standing(
     user_id: str | None,
     grant_id: str | None = None,
     session_id: str | None = None,
+    is_offline: bool = False,
 ) -> Standing:
-    """Return what is pointed at; raises ``InvalidGrant`` when any of it is gone, disabled, over, or another's."""
+    """Return what is pointed at; raises ``InvalidGrant`` when any of it is gone, disabled, over, or another's.
+
+    What rests on ``offline_access`` (``is_offline``) ends when the user takes that out of the consent.
+    """
     try:
         user = await reader.get(User, user_id) if user_id else None
         grant = await reader.get(Grant, grant_id) if grant_id else None
@@ -47,6 +51,7 @@ async def require_standing(
         (grant.expires_at is not None and now >= grant.expires_at)
         or grant.client_id != client_id
         or grant.user_id != user_id
+        or (is_offline and OFFLINE not in grant.scopes)
     ):
         raise InvalidGrant(_GONE)
     if session is not None and (session.is_over(now) or session.user_id != user_id):
@@ -64,6 +69,7 @@ async def stands(store: Store, family: TokenFamily, now: Instant) -> bool:
             user_id=family.user_id,
             grant_id=family.grant_id,
             session_id=family.session_id,
+            is_offline=OFFLINE in family.scopes,
         )
     except InvalidGrant:
         return False

@@ -219,7 +219,7 @@ async def _actor_of(text: str, kind: TokenType, request: TokenRequest, desk: Des
     found = await _good_token(text, request, desk, what)
     if found.token.client_id != request.client.id:
         raise InvalidGrant(_BAD.format(what=what))
-    return _Actor({"sub": found.token.subject, "client_id": found.token.client_id}, found.token.expires_at)
+    return _Actor({"sub": found.token.subject, "client_id": found.client.client_id}, found.token.expires_at)
 
 
 def _chained(actor: Mapping[str, object], before: Mapping[str, object] | None) -> Mapping[str, object]:

@@ -72,5 +72,9 @@ async def read_hint(authority: Authority, text: str) -> Mapping[str, Any] | None
         claims = await authority.signing_keys.verify(text, TYP)
     except InvalidJws:
         return None
-    is_ours = claims.get("iss") == authority.settings.issuer_url and isinstance(claims.get("aud"), str)
-    return claims if is_ours and isinstance(claims.get("sub"), str) and "client_id" not in claims else None
+    texts, numbers = ("aud", "sub"), ("iat", "exp", "auth_time")
+    # Signed answers of userinfo and of the authorization endpoint have this type too, but never all of these.
+    has_all = all(isinstance(claims.get(one), str) for one in texts) and all(
+        isinstance(claims.get(one), int) for one in numbers
+    )
+    return claims if has_all and claims.get("iss") == authority.settings.issuer_url else None

@@ -17,7 +17,7 @@ from ..core.errors import Rejected
 from ..core.instant import SECOND
 from ..core.oauth_error import InsufficientScope, InvalidClient, InvalidToken
 from ..core.principal import Principal
-from ..core.records import NO_RESTRICTIONS, Api, CredentialKind
+from ..core.records import NO_RESTRICTIONS, Api, CredentialKind, State
 from ..core.requirement import Requirement
 from ..core.tokens import TokenFamily, TokenRecord
 from ..grants.standing import stands
@@ -78,7 +78,7 @@ class Introspection:
             client = (await self._authentication.client_of(request)).client
             if client.is_public:
                 raise InvalidClient("Introspection is for clients that authenticate, and for service keys.")
-            return Asker(client.id, client.project_id, client)
+            return Asker(client.client_id, client.project_id, client)
         requirement = requirement_for(await self._own_api(), request.source)
         try:
             principal = (await self._verifier.verify(request.bearer.reveal(), requirement)).principal
@@ -159,10 +159,13 @@ class Introspection:
             return dict(_INACTIVE)
         if family.is_over(now) or not await stands(self._authority.store, family, now):
             return dict(_INACTIVE)
+        client = await self._authority.store.get(Client, family.client_id)
+        if client.state is not State.ENABLED:
+            return dict(_INACTIVE)
         return {
             "active": True,
             "scope": scopes.text_of(family.scopes),
-            "client_id": family.client_id,
+            "client_id": client.client_id,
             "sub": family.subject,
             "exp": min(family.expires_at, family.rotated_at + family.idle_in) // SECOND,
             "iat": family.rotated_at // SECOND,

@@ -106,6 +106,9 @@ async def load(site: Site, visit: Visit, flow: Flow, *, is_new: bool = False) ->
     if parameters.get("request_uri").startswith(pushed_requests.URN):
         if "request_uri" in parameters.repeated:
             raise InvalidRequest("request_uri stands in this request more than once.")
+        if parameters.get("request"):
+            # Else a signed request would be gone on with, and what was pushed be neither used up nor bound to its key.
+            raise InvalidRequest("request and request_uri must not stand in one request (RFC 9101 §5).")
         uri = parameters.get("request_uri")
         # Only what was pushed counts, whatever else stands beside it (RFC 9126 §4, RFC 9101 §6.3).
         pushed = await pushed_requests.find(site.authority, client.id, uri, begun=not is_new)

@@ -98,6 +98,24 @@ async def test_a_reference_is_over_soon_and_belongs_to_its_client(world: Embedde
         assert (await browser.get(_using(client, pushed))).status == 400
 
 
+@pytest.mark.spec("RFC 9101", "5", "MUST")
+async def test_a_signed_request_beside_the_reference_takes_nothing_away(
+    world: Embedded, client: Client, ada: User
+) -> None:
+    """What was pushed stays bound to its key and good once, whatever somebody adds to the address."""
+    client = await make_client(world, await make_api(world, "https://other.example.com"), is_first_party=True)
+    secret = await give_secret(world, client)
+    pushed = await _push(world, client, secret, dpop_jkt="k" * 43)
+    async with browsing(world) as browser:
+        await signed_in(browser, ada)
+        page = await browser.get(_using(client, pushed, request="x"))
+        assert page.status == 400
+        assert "location" not in page.headers
+        page = await browser.get(_using(client, pushed))
+        assert (await code_of(world, client, page)).key_thumbprint == "k" * 43
+        assert (await browser.get(_using(client, pushed))).status == 400
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

@@ -1,0 +1,259 @@
+"""Tokens at the seams between parts: what one part believes of another, and what a stranger can make of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from keybearer.core.clients import ClientAuthMethod, ClientOrigin, GrantType, record_id
+from keybearer.core.records import State
+from keybearer.services.grants import narrow
+from keybearer.services.id_tokens import read_hint
+from tests.support.oauth import (
+    ASSERTION_TYPE,
+    CHALLENGE,
+    ISSUER,
+    REDIRECT,
+    VERIFIER,
+    Consent,
+    OAuth,
+    assertion,
+    ath,
+    claims_in,
+    error_of,
+    new_key,
+    oauth_world,
+    proof,
+    public_of,
+    signed,
+)
+
+pytestmark = pytest.mark.anyio
+ACCESS = "urn:ietf:params:oauth:token-type:access_token"
+KEY = new_key()
+
+
+@pytest.fixture
+async def oauth(anyio_backend: str) -> AsyncIterator[OAuth]:
+    async with oauth_world(client_metadata_documents=True) as world:
+        yield world
+
+
+@pytest.fixture
+async def consent(oauth: OAuth) -> Consent:
+    return await oauth.consent(await oauth.client())
+
+
+STRANGE: list[dict[str, Any]] = [
+    {"jti": "\ud800"},
+    {"htu": "https://\ud800.example/"},
+    {"htu": "https://auth.example/\ud800"},
+    {"nonce": "\ud800"},
+    {"nonce": 5},
+    {"ath": "\ud800"},
+    {"header": {"jwk": {**public_of(KEY), "key_ops": 5}}},
+    {"header": {"jwk": {**public_of(KEY), "key_ops": None}}},
+    {"header": {"jwk": {**public_of(KEY), "alg": ["ES256"]}}},
+    {"header": {"jwk": {**public_of(KEY), "use": {}}}},
+    {"header": {"jwk": {**public_of(KEY), "crv": ["P-256"]}}},
+    {"header": {"jwk": {**public_of(KEY), "kty": ["EC"]}}},
+    {"header": {"jwk": {**public_of(KEY), "x": 5}}},
+    {"header": {"jwk": {**public_of(KEY), "x": "\ud800"}}},
+    {"header": {"jwk": {**public_of(KEY), "x": "AAAA"}}},
+    {"header": {"jwk": {**public_of(KEY), "x": ""}}},
+    {"header": {"jwk": {}}},
+    {"header": {"typ": "dpop+jwt", "kid": "\ud800", "jwk": public_of(KEY)}},
+]
+
+
+@pytest.mark.parametrize("changes", STRANGE, ids=repr)
+async def test_a_strange_proof_is_refused_and_no_fault(oauth: OAuth, changes: dict[str, Any]) -> None:
+    application = await oauth.client()
+    answer = await application.token(headers={"dpop": proof(oauth, KEY, **changes)})
+    assert answer.status_code in (200, 400), answer.text
+    async with oauth.world.http("") as http:
+        text = proof(oauth, KEY, method="GET", path="/oauth/userinfo", **{"ath": ath("kb_at_x"), **changes})
+        answer = await http.get("/oauth/userinfo", headers={"authorization": "DPoP kb_at_x", "dpop": text})
+        assert answer.status_code == 401, answer.text
+
+
+ODD: list[dict[str, Any]] = [
+    {"jti": "\ud800"},
+    {"iss": "\ud800"},
+    {"sub": "\ud800"},
+    {"aud": "\ud800"},
+    {"aud": {"x": 1}},
+    {"exp": 1e308},
+    {"exp": 10**400},
+    {"nbf": -(10**400)},
+    {"iat": 1.5},
+    {"header": {"kid": "\ud800"}},
+    {"header": {"typ": "\ud800"}},
+]
+
+
+@pytest.mark.parametrize("changes", ODD, ids=repr)
+async def test_a_strange_assertion_is_refused_and_no_fault(oauth: OAuth, changes: dict[str, Any]) -> None:
+    for jwk in (public_of(KEY), {**public_of(KEY), "key_ops": 7}, {**public_of(KEY), "kid": 5, "use": []}):
+        application = await oauth.client(
+            token_endpoint_auth_method=ClientAuthMethod.PRIVATE_KEY_JWT, jwks={"keys": [jwk]}
+        )
+        text = assertion(oauth, application, KEY, **changes)
+        fields = {
+            "grant_type": "client_credentials",
+            "client_assertion": text,
+            "client_assertion_type": ASSERTION_TYPE,
+        }
+        answer = await oauth.post("/oauth/token", fields)
+        assert answer.status_code in (200, 400, 401), answer.text
+        other = await oauth.client()
+        answer = await other.token(GrantType.JWT_BEARER.value, assertion=text)
+        assert error_of(answer) == (400, "invalid_grant")
+        for path in ("/oauth/introspect", "/oauth/revoke"):
+            answer = await other.post(path, {"token": text})
+            assert answer.status_code == 200, answer.text
+        answer = await other.post("/oauth/par", {"client_id": other.client.id, "request": text})
+        assert answer.status_code == 400, answer.text
+        async with oauth.world.http("") as http:
+            for query in ({"request": text}, {"id_token_hint": text, "response_type": "code"}):
+                answer = await http.get("/oauth/authorize", params={"client_id": application.client.id, **query})
+                assert answer.status_code in (303, 400), answer.text
+            answer = await http.get("/oauth/logout", params={"id_token_hint": text})
+            assert answer.status_code in (303, 400), answer.text
+
+
+BROKEN: list[dict[str, Any]] = [
+    {"state": "\ud800"},
+    {"nonce": "\ud800"},
+    {"login_hint": "a\x00b"},
+    {"redirect_uri": "\ud800"},
+    {"client_id": "\ud800"},
+    {"scope": "\ud800"},
+    {"claims": {"userinfo": {"\ud800": None}}},
+    {"authorization_details": [{"type": "\ud800"}]},
+    {"resource": ["\ud800"]},
+    {"response_mode": "\ud800"},
+    {"\ud800": "x"},
+    {"acr_values": "\ud800"},
+]
+
+
+@pytest.mark.parametrize("claims", BROKEN, ids=repr)
+async def test_a_strange_request_object_is_refused_and_no_fault(oauth: OAuth, claims: dict[str, Any]) -> None:
+    application = await oauth.client(jwks={"keys": [public_of(KEY)]})
+    now = oauth.now // 1_000_000
+    whole = {
+        "iss": application.client.id,
+        "client_id": application.client.id,
+        "aud": ISSUER,
+        "exp": now + 60,
+        "response_type": "code",
+        "redirect_uri": REDIRECT,
+        "scope": "openid",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+        **claims,
+    }
+    text = signed(whole, KEY)
+    async with oauth.world.http("") as http:
+        for method in ("GET", "POST"):
+            parameters = {"client_id": application.client.id, "request": text, "redirect_uri": REDIRECT}
+            if method == "GET":
+                answer = await http.get("/oauth/authorize", params=parameters)
+            else:
+                answer = await http.post("/oauth/authorize", data=parameters)
+            assert answer.status_code in (303, 400), answer.text
+    answer = await application.post("/oauth/par", {"request": text, "client_id": application.client.id})
+    assert answer.status_code in (201, 400), answer.text
+
+
+# Which client: the id of its record, or the URL that it is.
+
+
+async def test_a_client_that_is_a_url_is_called_by_it_everywhere(oauth: OAuth) -> None:
+    url = "https://app.example/client.json"
+    application = await oauth.client(
+        id=record_id(url),
+        document_uri=url,
+        document_expires_at=oauth.now + 10**12,
+        origin=ClientOrigin.METADATA_DOCUMENT,
+        token_endpoint_auth_method=ClientAuthMethod.PRIVATE_KEY_JWT,
+        jwks={"keys": [public_of(KEY)]},
+    )
+    user = await oauth.user()
+    session = await oauth.session(user)
+    consent = Consent(oauth, application, user, session, await oauth.grant(user, application))
+
+    def proven(**data: str) -> dict[str, str]:
+        text = assertion(oauth, application, KEY, iss=url, sub=url)
+        return {"client_assertion": text, "client_assertion_type": ASSERTION_TYPE, **data}
+
+    usual = {"redirect_uri": REDIRECT, "code_verifier": VERIFIER}
+    answer = await oauth.post(
+        "/oauth/token", proven(grant_type="authorization_code", code=await consent.code(), **usual)
+    )
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    assert claims_in(said["id_token"])["aud"] == url
+    for name in ("access_token", "refresh_token"):
+        answer = await oauth.post("/oauth/introspect", proven(token=said[name]))
+        assert answer.json()["client_id"] == url, name
+        assert (await oauth.introspect(said[name]))["client_id"] == url
+    answer = await oauth.post(
+        "/oauth/introspect", proven(token=said["access_token"]), {"accept": "application/token-introspection+jwt"}
+    )
+    assert claims_in(answer.text)["aud"] == url
+    own = await oauth.post("/oauth/token", proven(grant_type="client_credentials", scope="orders:read"))
+    exchange = {
+        "grant_type": GrantType.TOKEN_EXCHANGE.value,
+        "subject_token": said["access_token"],
+        "subject_token_type": ACCESS,
+        "actor_token": own.json()["access_token"],
+        "actor_token_type": ACCESS,
+    }
+    answer = await oauth.post("/oauth/token", proven(**exchange))
+    assert answer.status_code == 200, answer.text
+    assert (await oauth.introspect(answer.json()["access_token"]))["act"] == {"sub": url, "client_id": url}
+    # The id of the record is nobody's client_id.
+    text = assertion(oauth, application, KEY)
+    answer = await oauth.post("/oauth/token", {**proven(grant_type="client_credentials"), "client_assertion": text})
+    assert error_of(answer) == (401, "invalid_client")
+
+
+async def test_no_other_signed_answer_passes_for_an_id_token(oauth: OAuth) -> None:
+    application = await oauth.client(userinfo_signed_response_alg="ES256")
+    consent = await oauth.consent(application)
+    said = await consent.tokens(scopes=("openid", "orders:read"))
+    async with oauth.world.http(said["access_token"]) as http:
+        signed_answer = (await http.get("/oauth/userinfo")).text
+    assert claims_in(signed_answer)["sub"]
+    authority = oauth.world.authority
+    assert await read_hint(authority, said["id_token"]) is not None
+    assert await read_hint(authority, signed_answer) is None
+
+
+async def test_withdrawing_offline_access_ends_what_rests_on_it(oauth: OAuth, consent: Consent) -> None:
+    scopes = ("openid", "offline_access", "orders:read")
+    offline = await consent.tokens(scopes=scopes, offline=True)
+    bound = await consent.tokens(scopes=("openid", "orders:read"))
+    waiting = await consent.code(scopes=scopes, offline=True)
+    kept = tuple(one for one in consent.grant.scopes if one != "offline_access")
+
+    async def work(uow: Any) -> None:
+        grant = await uow.get(type(consent.grant), consent.grant.id)
+        await narrow(uow, oauth.world.root, grant, oauth.now, scopes=kept)
+
+    await oauth.world.store.transact(work)
+    assert not await oauth.is_active(offline["refresh_token"])
+    assert error_of(await consent.application.refresh(offline["refresh_token"])) == (400, "invalid_grant")
+    assert error_of(await consent.application.redeem(waiting)) == (400, "invalid_grant")
+    assert (await consent.application.refresh(bound["refresh_token"])).status_code == 200
+
+
+async def test_a_refresh_token_of_a_client_that_is_switched_off_is_not_active(oauth: OAuth, consent: Consent) -> None:
+    said = await consent.tokens()
+    assert await oauth.is_active(said["refresh_token"])
+    await oauth.change(consent.application.client, state=State.DISABLED)
+    assert not await oauth.is_active(said["refresh_token"])
