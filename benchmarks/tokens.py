@@ -1,7 +1,7 @@
 """Access tokens over HTTP on SQLite: issued durably by the client credentials grant, introspected, and verified.
 
 Issuing is by the clock on the wall, since it waits for the disk; introspection and verify are per second of the
-server's processor time, against the same empty 204 as in ``http``.
+server's processor time, against the same empty 204 as in ``http``. Code flows are whole ones, see ``code_flow.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 from keybearer import app
 from keybearer.settings import Settings
 
-from . import authority
+from . import authority, code_flow
 from .authority import Running
 from .figures import Figure, Goal, Spread, ratios
 from .load import Question, per_core_second, per_second
@@ -30,6 +30,7 @@ CONNECTIONS = 64
 SCOPE = "orders:read"
 OPAQUE = Goal("≥ 3,000 /s", at_least=3_000)
 JWT = Goal("≥ 6,000 /s", at_least=6_000)
+CODE_FLOW = Goal("≥ 500 /s", at_least=500)
 INTROSPECTION = Goal("≥ 60 % of the empty 204", at_least=0.60, of_ratio=True)
 _FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -64,6 +65,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
     with tempfile.TemporaryDirectory(prefix="keybearer-bench-") as folder, ExitStack() as stack:
         scratch = Path(folder)
         root_key = str(app.init(Settings(data=scratch / "data"), "benchmark@example.com", None)["root_key"])
+        session = code_flow.sign_in(scratch / "data")
         empty = [sys.executable, "-m", "benchmarks.empty_answer", "hot"]
         nothing = stack.enter_context(authority.running(empty, scratch / "empty.log"))
         server = stack.enter_context(authority.running(authority.serve(scratch / "data"), scratch / "serve.log"))
@@ -80,12 +82,15 @@ def measure(*, quick: bool) -> Sequence[Figure]:
         )
         if not _asked(server, verify)["valid"]:
             raise RuntimeError("the token does not verify")
+        browser = _browser(server, root_key, session)
         issued: dict[str, list[float]] = {"opaque": [], "jwt": []}
+        flows: list[float] = []
         asked: dict[str, list[float]] = {"empty 204, hot protocol": [], "introspection": [], "verify": []}
         for _ in range(rounds):
             for name, client in (("opaque", opaque), ("jwt", jwt)):
                 question = client.token_question()
                 issued[name].append(per_second(server.url, question, seconds, scratch, connections=CONNECTIONS))
+            flows.append(code_flow.per_second(browser, seconds))
             for name, running, question in (
                 ("empty 204, hot protocol", nothing, Question("GET", "/")),
                 ("introspection", server, opaque.introspection_question(token)),
@@ -99,6 +104,12 @@ def measure(*, quick: bool) -> Sequence[Figure]:
             f"client credentials, opaque, {CONNECTIONS} connections", "/s", Spread.of(issued["opaque"]), goal=OPAQUE
         ),
         Figure(f"client credentials, JWT, {CONNECTIONS} connections", "/s", Spread.of(issued["jwt"]), goal=JWT),
+        Figure(
+            f"code flows (authorize, redeem, refresh), {code_flow.CONNECTIONS} connections",
+            "/s",
+            Spread.of(flows),
+            goal=CODE_FLOW,
+        ),
         Figure(baseline, unit, Spread.of(asked[baseline])),
         Figure(
             "POST /oauth/introspect, cached token",
@@ -118,9 +129,9 @@ def measure(*, quick: bool) -> Sequence[Figure]:
     ]
 
 
-def _client(server: Running, root_key: str, token_format: str) -> Client:
-    """Make an API whose tokens are written like this, and a client that may ask for them."""
-    resource = f"https://{token_format}.orders.example"
+def _client(server: Running, root_key: str, token_format: str, **members: Any) -> Client:
+    """Make an API whose tokens are written like this, and a client that may ask for them; ``members`` are its own."""
+    resource = f"https://{token_format}-{len(members)}.orders.example"
     api = _made(
         server,
         root_key,
@@ -142,9 +153,31 @@ def _client(server: Running, root_key: str, token_format: str) -> Client:
             "name": "Shop",
             "grant_types": ["client_credentials"],
             "scopes": [SCOPE],
+            **members,
         },
     )
     return Client(made["client"]["id"], made["client_secret"], resource)
+
+
+def _browser(server: Running, root_key: str, session: str) -> code_flow.Browser:
+    """Return a browser with a session at this server, and a client of the authority's own that needs no consent."""
+    client = _client(
+        server,
+        root_key,
+        "opaque",
+        grant_types=["authorization_code", "refresh_token"],
+        redirect_uris=[code_flow.REDIRECT],
+        is_first_party=True,
+    )
+    return code_flow.Browser(
+        server.host,
+        server.port,
+        session,
+        client.client_id,
+        client.headers["authorization"],
+        SCOPE,
+        client.resource,
+    )
 
 
 def _made(server: Running, root_key: str, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
