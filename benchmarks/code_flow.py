@@ -84,8 +84,16 @@ async def _signed_in(settings: Settings) -> str:
     async with app.foundation(settings) as base:
         await base.doorbell.align(base.store.head)
         records = CachedRecords(base.store, base.immediate, doorbell=base.doorbell)
-        own = {"own_project_id": bootstrap.OWN_PROJECT_ID, "own_api_id": bootstrap.OWN_API_ID}
-        authority = Authority(settings, base.store, records, base.keyring, SystemClock(), passwords=Passwords(), **own)
+        authority = Authority(
+            settings,
+            base.store,
+            records,
+            base.keyring,
+            SystemClock(),
+            own_project_id=bootstrap.OWN_PROJECT_ID,
+            own_api_id=bootstrap.OWN_API_ID,
+            passwords=Passwords(),
+        )
         await users.create(authority, SYSTEM, CreateUser(EMAIL, password=PASSWORD))
         done = await with_password(authority, Attempt(EMAIL, PASSWORD, Visit()))
         authority.passwords.close()

@@ -1,5 +1,6 @@
 """The promise of revocation, on real processes: the same node at the next request, every other node within a second."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from tests.e2e.raw import Raw, request
 from tests.e2e.shop import API, Shop
 from tests.e2e.verifying import ask
 from tests.support.authority import Authority
+from tests.support.oauth import basic
 from tests.support.ports import free_port
 from tests.support.postgresql import PostgresqlServer
 
@@ -107,6 +109,60 @@ def test_the_connections_of_these_tests_do_reach_every_worker(authority: Callabl
     assert min(served) > 0
     shop.call("POST", f"/v1/keys/{key_id}/revoke", {})
     assert count(b'"REVOKED"') == 60  # connections that were open before it are no way around it
+    for connection in connections:
+        connection.__exit__(None, None, None)
+
+
+def test_every_worker_hears_of_tokens_and_clients_at_once(authority: Callable[..., Authority]) -> None:
+    shop = Shop(authority(workers=2, environment={"KEYBEARER_FAILURES_PER_MINUTE": "0"}))
+    shop.call("PATCH", f"/v1/apis/{shop.api['id']}", {"accepts": ["secret_key", "access_token"]})
+    made = shop.call(
+        "POST",
+        "/v1/clients",
+        {
+            "project_id": shop.project["id"],
+            "name": "Shop",
+            "grant_types": ["client_credentials"],
+            "scopes": ["pages:read"],
+        },
+    )
+    client_id, secret = made["client"]["id"], made["client_secret"]
+    connections = [Raw(shop.node.port) for _ in range(60)]
+    proof = f"Authorization: {basic(client_id, secret)}"
+    form = "Content-Type: application/x-www-form-urlencoded"
+    issue = request("POST", "/oauth/token", proof, form, body=b"grant_type=client_credentials&scope=pages:read")
+
+    def answers(data: bytes) -> list[bytes]:
+        for connection in connections:
+            connection.send(data)
+        return [connection.receive().body for connection in connections]
+
+    for _ in range(3):  # the same bytes over and over, so that they are known
+        issued = answers(issue)
+        texts = {json.loads(body)["access_token"] for body in issued}
+        assert len(texts) == 60
+    text = next(iter(texts))
+    question = request("POST", "/oauth/introspect", proof, form, body=f"token={text}".encode())
+    by_key = request(
+        "POST",
+        "/oauth/introspect",
+        f"Authorization: Bearer {shop.node.root_key}",
+        form,
+        body=f"token={text}".encode(),
+    )
+    for _ in range(3):
+        assert all(b'"active":true' in body for body in answers(question) + answers(by_key))
+    revoke = request("POST", "/oauth/revoke", proof, form, body=f"token={text}".encode())
+    connections[0].send(revoke)
+    assert connections[0].receive().body == b""
+    assert set(answers(question) + answers(by_key)) == {b'{"active":false}'}
+    other = (texts - {text}).pop()
+    still = request("POST", "/oauth/introspect", proof, form, body=f"token={other}".encode())
+    for _ in range(3):
+        assert all(b'"active":true' in body for body in answers(still))
+    shop.call("POST", f"/v1/clients/{client_id}/disable")
+    for data in (issue, still):
+        assert all(b'"invalid_client"' in body for body in answers(data))
     for connection in connections:
         connection.__exit__(None, None, None)
 
