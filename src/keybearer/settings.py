@@ -89,6 +89,9 @@ class Settings:
     """Whether clients that registered themselves and keep a secret need PKCE too; others always do."""
     token_requests_per_minute: int = 0
     """Token requests that one OAuth client may make a minute, over all processes of a machine; 0 means no limit."""
+    assertion_audience: str = "issuer"
+    """What a client's assertion must be for: ``issuer`` alone, as FAPI 2.0 has it, or ``token_endpoint``: the URL of
+    the token endpoint too, which many libraries still write."""
     refresh_grace: float = 20.0
     """How long the refresh token before the newest is answered with the same successor, for answers that got lost."""
     dpop_nonces: bool = False
@@ -240,6 +243,8 @@ def _check(settings: Settings) -> None:
     _check_tls(settings)
     _check_people(settings)
     _check_brand(settings)
+    if settings.assertion_audience not in ("issuer", "token_endpoint"):
+        raise ConfigurationError("assertion_audience must be issuer or token_endpoint.")
     if settings.client_registration not in ("off", "token", "open"):
         raise ConfigurationError("client_registration must be off, token or open.")
     if settings.log_format not in ("auto", "json", "text"):

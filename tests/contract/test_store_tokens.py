@@ -70,6 +70,7 @@ async def test_every_field_of_a_token_is_kept(store: Any) -> None:
         authenticated_at=NOW,
         amr=("pwd", "otp"),
         acr="2",
+        requested_claims={"name": {"essential": True}, "email": None},
     )
     plain = AccessToken(
         id="at_0010", client_id="client_0001", project_id="proj_0001", issued_at=NOW, expires_at=days(1), subject=""

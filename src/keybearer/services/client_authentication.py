@@ -26,6 +26,7 @@ from .authority import Authority, Caller
 from .clients import SEAL_PURPOSE
 from .key_sets import KeySets
 from .known_clients import KnownClient, KnownClients
+from .metadata import ENDPOINTS, endpoint
 from .sealing import open_sealed
 
 Address = IPv4Address | IPv6Address
@@ -68,7 +69,11 @@ class ClientAuthentication:
         self._throttle = throttle
         self._key_sets = key_sets
         self._known = KnownClients(authority)
-        self.audiences = frozenset({authority.settings.issuer_url})
+        settings = authority.settings
+        self.audiences = frozenset({settings.issuer_url})
+        """What an assertion of the JWT bearer grant may be for."""
+        more = {endpoint(settings, ENDPOINTS["token_endpoint"])} if settings.assertion_audience != "issuer" else set()
+        self._client_audiences = self.audiences | more
         self._authorities = load_authorities(authority.settings.client_ca)
 
     async def client_of(self, request: OAuthRequest) -> KnownClient:
@@ -92,7 +97,7 @@ class ClientAuthentication:
             keyring=authority.keyring,
             store=authority.store,
             now=authority.clock.now(),
-            audiences=self.audiences,
+            audiences=self._client_audiences,
             find_client=find_client,
             keys_of=self._key_sets.of_client,
             open_secret=self._open_secret,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..core.authorization_details import TYPES_MEMBER, Details
-from ..core.clients import Client, ClientOrigin, GrantType
+from ..core.clients import Client, GrantType
 from ..core.credential import new_id
 from ..core.grants import GRANT_ID, Grant
 from ..core.instant import DAY, HOUR, MINUTE, Instant
@@ -19,6 +19,7 @@ from ..core.records import Api, State
 from ..core.redirect_uri import host_of
 from ..core.tokens import IDENTITY_SCOPES
 from ..ports import Query, UnitOfWork
+from .about_client import AboutClient
 from .asked import Asked
 from .authority import Authority, Caller, Deed
 from .claims import BY_SCOPE, SUPPORTED
@@ -72,16 +73,9 @@ class ConsentView:
         return host_of(self.redirect_uri) if self.redirect_uri else ""
 
     @property
-    def is_unknown(self) -> bool:
-        """Whether the client named itself, so that nobody here vouches for its name."""
-        return self.client.origin is not ClientOrigin.MANAGED
-
-    @property
-    def links(self) -> tuple[tuple[str, str], ...]:
-        """What the client says about itself elsewhere, as labels and web addresses."""
-        client = self.client
-        named = (("site", client.client_uri), ("privacy", client.policy_uri), ("terms", client.tos_uri))
-        return tuple((label, uri) for label, uri in named if uri.startswith(("https://", "http://")))
+    def about(self) -> AboutClient:
+        """What the client says about itself."""
+        return AboutClient(self.client)
 
     @property
     def is_web(self) -> bool:

@@ -41,7 +41,7 @@ def parameters_of(
     audience = claims.get("aud")
     if issuer not in (audience if isinstance(audience, list) else [audience]):
         raise InvalidRequestObject("aud in the request object must be the issuer.")
-    _check_times(claims, now)
+    _check_times(claims, now, is_strict=client.require_signed_request_object)
     return [
         (name, _text(name, one))
         for name, value in claims.items()
@@ -74,18 +74,19 @@ def _verified(text: str, client: Client, keys: Sequence[Mapping[str, Any]]) -> M
     raise InvalidRequestObject("The request object is not signed by the client.", detail=detail)
 
 
-def _check_times(claims: Mapping[str, Any], now: Instant) -> None:
+def _check_times(claims: Mapping[str, Any], now: Instant, *, is_strict: bool) -> None:
+    """Raise unless the object is good now. ``is_strict`` wants ``exp`` and ``nbf`` (FAPI 2.0 Message Signing §5.3)."""
     ends, begins = claims.get("exp"), claims.get("nbf")
     for name, value in (("exp", ends), ("nbf", begins)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value > 1 << 40):
             raise InvalidRequestObject(f"{name} in the request object must be a number of seconds.")
-    if ends is None:
-        raise InvalidRequestObject("The request object needs exp.")
-    if now >= ends * SECOND + CLOCK_SKEW:
+    if is_strict and (ends is None or begins is None):
+        raise InvalidRequestObject("The request object needs exp and nbf.")
+    if ends is not None and now >= ends * SECOND + CLOCK_SKEW:
         raise InvalidRequestObject("The request object has expired.")
     if begins is not None and begins * SECOND > now + CLOCK_SKEW:
         raise InvalidRequestObject("The request object is not valid yet.")
-    if ends * SECOND - (now if begins is None else begins * SECOND) > MAX_LIFETIME + CLOCK_SKEW:
+    if ends is not None and ends * SECOND - (now if begins is None else begins * SECOND) > MAX_LIFETIME + CLOCK_SKEW:
         raise InvalidRequestObject("The request object must live for an hour at most.")
 
 

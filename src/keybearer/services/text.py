@@ -20,7 +20,8 @@ _CONTROL_BUT_LINES: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\
 _SUSPECT: Final = re.compile(rb"[\\\x7f]|\xc2[\x80-\x9f]")
 """What the JSON of a value holds when any text in it may be wrong (an escape), or is (DEL and the C1 controls)."""
 _ENCODER: Final = msgspec.json.Encoder()
-_OF_SEVERAL_LINES: Final = frozenset({"metadata", "description", "reason"})
+_OF_SEVERAL_LINES: Final = frozenset({"metadata", "description", "reason", "claims"})
+"""``claims`` for the lines of a postal address. Spec: OIDC Core §5.1.1."""
 
 
 def shown(text: str) -> str:

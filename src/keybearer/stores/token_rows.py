@@ -63,6 +63,7 @@ class _TokenBody(_Body, frozen=True):
     certificate_thumbprint: str = ""
     authorization_details: _Details = ()
     actor: dict[str, Any] | None = None
+    requested_claims: dict[str, Any] | None = None
 
 
 class _FamilyBody(_Body, frozen=True):

@@ -105,7 +105,6 @@ def test_several_resources() -> None:
         ({"aud": "https://other.example"}, "aud"),
         ({"aud": ISSUER + "/"}, "aud"),
         ({"aud": ...}, "aud"),
-        ({"exp": ...}, "exp"),
         ({"exp": SECONDS - 61}, "expired"),
         ({"exp": SECONDS + 7200}, "hour"),
         ({"exp": "soon"}, "exp"),
@@ -121,6 +120,25 @@ def test_several_resources() -> None:
 def test_claims_that_do_not_fit(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidRequestObject, match=says):
         read(signed(**changes))
+
+
+@pytest.mark.spec("OIDC Core", "6.1", "MAY")
+def test_an_object_may_have_no_end() -> None:
+    assert read(signed(exp=...))["scope"] == "openid"
+
+
+@pytest.mark.spec("FAPI 2.0 Message Signing", "5.3.1", "MUST")
+def test_where_requests_must_be_signed_an_object_says_from_when_to_when() -> None:
+    strict = replace(CLIENT, require_signed_request_object=True)
+    assert read(signed(nbf=SECONDS), strict)["scope"] == "openid"
+    for changes in (
+        {},
+        {"nbf": SECONDS, "exp": ...},
+        {"nbf": SECONDS - 4200, "exp": SECONDS + 60},
+        {"nbf": SECONDS, "exp": SECONDS + 4200},
+    ):
+        with pytest.raises(InvalidRequestObject):
+            read(signed(**changes), strict)
 
 
 def test_only_the_algorithm_that_the_client_registered() -> None:

@@ -39,6 +39,7 @@ def request_of(world: Embedded, client: Client, key: Any = KEY, **changes: Any) 
         "iss": client.id,
         "client_id": client.id,
         "aud": world.authority.settings.issuer_url,
+        "nbf": world.clock.now() // 1_000_000,
         "exp": world.clock.now() // 1_000_000 + 60,
         "response_type": "code",
         "redirect_uri": REDIRECT_URI,

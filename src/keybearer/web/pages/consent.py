@@ -30,7 +30,15 @@ async def show(site: Site, visit: Visit) -> Response:
     asked, step = found
     if not isinstance(step, AskConsent):
         return await authorize.to_step(site, visit, flow, asked, step)
-    return site.page(visit, "consent.html", form_targets=[asked.target.source], view=step.view, flow=flow)
+    view = step.view
+    return site.page(
+        visit,
+        "consent.html",
+        form_targets=[asked.target.source],
+        image_sources=view.about.logo_sources,
+        view=view,
+        flow=flow,
+    )
 
 
 async def submit(site: Site, visit: Visit) -> Response:

@@ -14,6 +14,7 @@ from ...core.artefacts import ArtefactKind
 from ...core.form import Form
 from ...core.redirect_uri import host_of
 from ...services import mail_links, passkeys, registration, sign_in, upstream_sign_in
+from ...services.about_client import AboutClient
 from ...services.asked import Asked
 from ...services.authorize import AskSignIn
 from ...services.sign_in import Attempt, Done, NeedsSecondFactor, SignInRefused, SignInStep
@@ -54,6 +55,16 @@ class Way:
     def form_targets(self) -> list[str]:
         """Where the chain of redirects after a form may end: browsers look at all of it."""
         return [self.asked.target.source] if self.asked is not None else []
+
+    @property
+    def about(self) -> AboutClient | None:
+        """The client as its user is shown it."""
+        return AboutClient(self.asked.client) if self.asked is not None else None
+
+    @property
+    def image_sources(self) -> list[str]:
+        """Where the client's logo is, if it has one."""
+        return self.about.logo_sources if self.about is not None else []
 
     @property
     def client_name(self) -> str:
@@ -139,6 +150,7 @@ async def password_page(site: Site, visit: Visit, way: Way, *, email: str = "", 
         "sign_in.html",
         status=400 if problem else 200,
         form_targets=way.form_targets,
+        image_sources=way.image_sources,
         way=way,
         email=email[:254],
         problem=problem,

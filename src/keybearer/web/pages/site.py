@@ -218,6 +218,7 @@ class Site:
         *,
         status: int = 200,
         form_targets: Iterable[str] = (),
+        image_sources: Iterable[str] = (),
         scripts: bool = False,
         **values: Any,
     ) -> Response:
@@ -231,7 +232,7 @@ class Site:
             return f'<input type="hidden" name="{FIELD}" value="{value}">'
 
         values = {"signed_in": visit.signed_in, "scripts": scripts, **values}
-        headers = self.renderer.headers(form_targets=form_targets, scripts=scripts)
+        headers = self.renderer.headers(form_targets=form_targets, image_sources=image_sources, scripts=scripts)
         headers["x-request-id"] = visit.request_id
         return Response(self.renderer.render(template, values, token), status, headers)
 
