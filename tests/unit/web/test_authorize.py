@@ -526,3 +526,29 @@ async def test_a_client_that_named_itself_is_shown_as_such(scene: Scene) -> None
         assert "Nobody here vouches for its name" in page.text
         assert "javascript:" not in page.text
         assert 'href="https://shop.example.com/terms"' in page.text
+
+
+@pytest.mark.spec("RFC 6749", "3.3", "MUST")
+async def test_without_a_scope_all_that_the_client_may_ask_for_is_meant(scene: Scene) -> None:
+    await scene.with_client(is_first_party=True)
+    async with browsing(scene.world) as browser:
+        await signed_in(browser, scene.user)
+        code = await code_of(scene.world, scene.client, await browser.get(asking(scene.client, scope=None)))
+        assert code.scopes == ("orders:read", "orders:write")  # the third is restricted
+    bare = await make_client(scene.world, scene.api, scopes=())
+    async with browsing(scene.world) as browser:
+        page = await browser.get(asking(bare, scope=None))
+        assert page.answer["error"] == "invalid_scope"
+
+
+@pytest.mark.spec("RFC 6749", "3.1.2.3", "MUST")
+async def test_the_only_redirect_uri_may_be_left_out_without_openid(scene: Scene) -> None:
+    await scene.with_client(is_first_party=True)
+    async with browsing(scene.world) as browser:
+        await signed_in(browser, scene.user)
+        page = await browser.get(asking(scene.client, redirect_uri=None, scope="orders:read"))
+        assert page.location.startswith(REDIRECT_URI)
+        assert (await code_of(scene.world, scene.client, page)).redirect_uri is None
+        await scene.with_client(redirect_uris=(REDIRECT_URI, "https://shop.example.com/other"))
+        page = await browser.get(asking(scene.client, redirect_uri=None, scope="orders:read"))
+        assert page.status == 400
