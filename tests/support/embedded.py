@@ -87,10 +87,13 @@ class Embedded:
 
 
 @asynccontextmanager
-async def embedded(*, clock: Any = None, make_store: Any = None, **settings: Any) -> AsyncIterator[Embedded]:
+async def embedded(
+    *, clock: Any = None, make_store: Any = None, limiter: MemoryLimiter | None = None, **settings: Any
+) -> AsyncIterator[Embedded]:
     """An initialised authority; ``clock`` is one that stands still unless another is given.
 
-    ``make_store(audit_key, clock)`` makes another engine than the memory; it is opened and closed here.
+    ``make_store(audit_key, clock)`` makes another engine than the memory; it is opened and closed here. The limiter
+    goes with real time unless another is given.
     """
     keyring = FileKeyring(new_document(), "test")
     clock = clock or TestClock()
@@ -105,7 +108,7 @@ async def embedded(*, clock: Any = None, make_store: Any = None, **settings: Any
     issued = await bootstrap.initialise(authority, "ada@example.com")
     assert issued is not None
     recorder = UsageRecorder(store, clock)
-    limiter = MemoryLimiter()
+    limiter = limiter or MemoryLimiter()
     verifier = Verifier(
         Engines(
             records=records,

@@ -10,7 +10,7 @@ from typing import Final
 
 from ..core.clients import Client, ClientAuthMethod
 from ..formats import jws
-from ..formats.assertion import is_first_use, is_for, is_timely, unverified
+from ..formats.assertion import unverified
 from ..formats.jws import HMACS, InvalidJws
 from .client_secret import living
 from .means import Means
@@ -44,13 +44,7 @@ class ClientSecretJwt:
                 break
             except InvalidJws:
                 continue
-        return (
-            claims is not None
-            and claims.get("iss") == claims.get("sub") == client.client_id
-            and is_for(claims, means.audiences)
-            and is_timely(claims, means.now)
-            and await is_first_use(means.store, client.id, claims, means.now)
-        )
+        return await means.accept(claims, client)
 
 
 METHOD: Final = ClientSecretJwt()

@@ -10,6 +10,7 @@ from cryptography import x509
 
 from ..core.clients import Client, ClientAuthMethod
 from ..core.instant import Instant
+from ..formats.assertion import is_first_use, is_for, is_timely
 from ..ports import Keyring, Store
 from .presented import Presented
 
@@ -33,6 +34,16 @@ class Means:
     keys_of: Callable[[Client, bool], Awaitable[Keys]]
     open_secret: Callable[[Client, bytes], str]
     authorities: Sequence[x509.Certificate] = ()
+
+    async def accept(self, claims: Mapping[str, Any] | None, client: Client) -> bool:
+        """Tell whether verified claims prove the client, here, now and for the first time. Spec: RFC 7523 §3."""
+        return (
+            claims is not None
+            and claims.get("iss") == claims.get("sub") == client.client_id
+            and is_for(claims, self.audiences)
+            and is_timely(claims, self.now)
+            and await is_first_use(self.store, client.id, claims, self.now)
+        )
 
 
 class Method(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..core.clients import Client, ClientAuthMethod
-from ..formats.assertion import is_first_use, is_for, is_timely, unverified, verified
+from ..formats.assertion import unverified, verified
 from ..formats.jws import ASYMMETRIC
 from .means import Means
 from .presented import Presented
@@ -32,13 +32,7 @@ class PrivateKeyJwt:
             claims = verified(found, await means.keys_of(client, afresh), allowed)
             if claims is not None or not client.jwks_uri:
                 break
-        return (
-            claims is not None
-            and claims.get("iss") == claims.get("sub") == client.client_id
-            and is_for(claims, means.audiences)
-            and is_timely(claims, means.now)
-            and await is_first_use(means.store, client.id, claims, means.now)
-        )
+        return await means.accept(claims, client)
 
 
 METHOD: Final = PrivateKeyJwt()
