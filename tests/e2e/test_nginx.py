@@ -134,7 +134,7 @@ def test_without_a_good_key_nothing_reaches_the_site(scene: Scene) -> None:
     }
     assert {name: answer.status for name, answer in refused.items()} == dict.fromkeys(refused, 401)
     assert len({answer.body for answer in refused.values()}) == 1
-    where = 'resource_metadata="http'
+    where = 'scope="pages:read", resource_metadata="http'
     assert refused["no key"].headers["www-authenticate"].startswith(f"Bearer {where}")
     assert refused["wrong key"].headers["www-authenticate"].startswith(f'Bearer error="invalid_token", {where}')
     assert refused["no key"].headers["content-type"] == "application/problem+json"

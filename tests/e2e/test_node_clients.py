@@ -63,7 +63,7 @@ def _person(visitor: Visitor) -> Any:
 
 
 def test_openid_client(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
-    seen = converse(tmp_path, "openid_client.mjs", _settings(world), _person(visitor))
+    seen = converse(tmp_path, "clients/openid_client.mjs", _settings(world), _person(visitor))
     secret, keys = seen["secret"], seen["keys"]
     assert secret["email"] == ADMIN_EMAIL
     assert set(secret["scope"].split()) == {"openid", "email", "offline_access", "pages:read"}
@@ -91,7 +91,7 @@ def test_openid_client(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
 def test_oauth4webapi(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
     signed = {"introspection_signed_response_alg": "ES256", "userinfo_signed_response_alg": "ES256"}
     settings = _settings(world, require_pushed_authorization_requests=True, dpop_bound_access_tokens=True, **signed)
-    seen = converse(tmp_path, "oauth4webapi.mjs", settings, _person(visitor))
+    seen = converse(tmp_path, "clients/oauth4webapi.mjs", settings, _person(visitor))
     assert seen["same"]
     assert seen["nonces"] >= 1
     assert seen["person"]["email"] == ADMIN_EMAIL

@@ -48,16 +48,18 @@ def environment() -> dict[str, str]:
 def converse(
     folder: Path, script: str, settings: Mapping[str, Any], answer: Callable[[dict[str, Any]], str], seconds: float = 90
 ) -> dict[str, Any]:
-    """Run a script of `tests/e2e/node/clients` in ``folder``; ``answer`` is what the person does, and returns the URL
-    where the browser ended. Returns what the script saw.
+    """Run a script below `tests/e2e/node`, with a copy of it in ``folder``; ``answer`` is what the person does, and
+    returns the URL where the browser ended. Returns what the script saw.
     """
-    shutil.copytree(SOURCES / "clients", folder, dirs_exist_ok=True)
-    (folder / "node_modules").symlink_to(packages("clients") / "node_modules")
+    shutil.copytree(SOURCES, folder / "node")
+    (place := folder / "node" / Path(script).parent).joinpath("node_modules").symlink_to(
+        packages(place.name) / "node_modules"
+    )
     log = folder / "stderr.log"
     with open(log, "wb") as stderr:
         process = subprocess.Popen(
             [node(), script],
-            cwd=folder,
+            cwd=folder / "node",
             env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -415,13 +415,15 @@ def _refusal(rejection: Rejected, door: Door, request_id: str, metadata: str, dp
         status = 401
         # RFC 6750 §3.1: a request without any credential gets no error code.
         error = "" if isinstance(rejection, Missing) else "invalid_token"
+        # What a client must ask for here, so that it asks for no more (RFC 6750 §3).
+        scope = " ".join(door.demand.names) if metadata and door.demand is not None else ""
         acr_values, max_age = "", ""
         if dpop and rejection.code in (Code.PROOF_REQUIRED, Code.PROOF_INVALID):
             error = "invalid_dpop_proof"
         elif rejection.code is Code.INSUFFICIENT_AUTHENTICATION:
             error, acr_values = "insufficient_user_authentication", " ".join(door.acr_values)
             max_age = "" if door.max_age is None else str(door.max_age // SECOND)
-        said = challenge(error, metadata=metadata, dpop=dpop, acr_values=acr_values, max_age=max_age)
+        said = challenge(error, scope=scope, metadata=metadata, dpop=dpop, acr_values=acr_values, max_age=max_age)
         headers.append((b"www-authenticate", said))
     headers.append((b"x-keybearer-status", str(status).encode()))
     return Reply(403 if door.for_nginx and status == 429 else status, tuple(headers), _BODY[status])

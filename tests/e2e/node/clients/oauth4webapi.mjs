@@ -3,7 +3,7 @@
 import * as oauth from 'oauth4webapi'
 import { importJWK } from 'jose'
 
-import { ask, refusal, settings, tell } from './asking.mjs'
+import { ask, refusal, settings, tell } from '../asking.mjs'
 
 const insecure = { [oauth.allowInsecureRequests]: true }
 const issuer = new URL(settings.issuer)

@@ -3,7 +3,7 @@
 import * as client from 'openid-client'
 import { importJWK } from 'jose'
 
-import { ask, refusal, settings, tell } from './asking.mjs'
+import { ask, refusal, settings, tell } from '../asking.mjs'
 
 const issuer = new URL(settings.issuer)
 const options = { execute: [client.allowInsecureRequests], timeout: 30 }

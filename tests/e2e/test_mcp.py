@@ -1,4 +1,4 @@
-"""The conformance tests of the Model Context Protocol for authorization servers, run by their own program."""
+"""The Model Context Protocol: its conformance tests for authorization servers, and the client half of its SDK."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from tests.e2e.shop import API, Shop
 from tests.e2e.static_site import StaticSite
 from tests.support.authority import Authority
 from tests.support.certificates import make
-from tests.support.node import NotInstalled, environment, node, packages
+from tests.support.node import NotInstalled, converse, environment, node, packages
 from tests.support.ports import free_port
 from tests.support.processes import kill_tree, wait_for
 from tests.support.visitor import Visitor
 
 PROGRAM = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
+CALLBACK = "http://127.0.0.1:1/callback"
 SCENARIOS = ("authorization-server-metadata", "authorization-server-metadata-cimd", "authorization-code-grant")
 
 
@@ -35,7 +36,7 @@ SCENARIOS = ("authorization-server-metadata", "authorization-server-metadata-cim
 def program() -> list[str]:
     """What runs the conformance tests."""
     try:
-        return [str(node()), str(packages("conformance") / PROGRAM)]
+        return [str(node()), str(packages("mcp") / PROGRAM)]
     except NotInstalled as reason:
         pytest.skip(str(reason))
 
@@ -69,13 +70,18 @@ def shop(authority: Callable[..., Authority], site: StaticSite, tmp_path: Path) 
         "KEYBEARER_FETCH_CA": str(tmp_path / "site.pem"),
     }
     one = Shop(authority(environment=settings))
-    _registered(one, "http://127.0.0.1:1/callback")  # the first of them makes the project that they belong to
+    _registered(one, CALLBACK)  # the first of them makes the project that they belong to
     one.call("PATCH", f"/v1/projects/{PROJECT}", {"enabled_apis": [one.api["id"]]})
     return one
 
 
 def _metadata(redirect_uri: str) -> dict[str, Any]:
-    return {"client_name": "Agent", "redirect_uris": [redirect_uri], "token_endpoint_auth_method": "none"}
+    return {
+        "client_name": "Agent",
+        "redirect_uris": [redirect_uri],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_method": "none",
+    }
 
 
 def _registered(shop: Shop, redirect_uri: str) -> str:
@@ -129,3 +135,18 @@ def test_the_authorization_server_conforms(
     checks = _checks(results)
     assert {name: checks[name]["status"] for name in SCENARIOS} == dict.fromkeys(SCENARIOS, "SUCCESS"), said.read_text()
     assert [path for path, _ in site.requests] == (["/client.json"] if is_described else [])
+
+
+@pytest.mark.parametrize("known_by", ["registration", "document"])
+def test_the_sdk_finds_its_way_from_a_401(
+    program: list[str], shop: Shop, site: StaticSite, visitor: Visitor, tmp_path: Path, known_by: str
+) -> None:
+    settings = {"issuer": shop.node.issuer, "api": API, "redirect_uri": CALLBACK}
+    if known_by == "document":
+        settings["document"] = _described(site, tmp_path / "site", CALLBACK)
+    seen = converse(tmp_path, "mcp/sdk.mjs", settings, lambda asked: visitor.arrives(asked["open"], CALLBACK))
+    assert seen["statuses"] == [401, 200, 403, 200, 401, 200]
+    assert seen["steps"] == [["REDIRECT", "AUTHORIZED"], ["REDIRECT", "AUTHORIZED"], ["AUTHORIZED"]]
+    assert seen["scopes"] == ["pages:read", "pages:write"]
+    assert (seen["resource"], seen["rotated"]) == (API, True)
+    assert seen["client_id"].startswith("https://" if known_by == "document" else "client_")
