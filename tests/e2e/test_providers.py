@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from playwright.async_api import async_playwright
 
 from keybearer.formats import jws
 from tests.e2e.shop import Shop
 from tests.support.authority import ADMIN_EMAIL, ADMIN_PASSWORD, Authority
 from tests.support.authorizing import VERIFIER, challenge_of
 from tests.support.browser import Browser, Page
+from tests.support.chromium import find_chromium
 from tests.support.https import HttpsServer, Received, Reply, https_server
 
 pytestmark = pytest.mark.anyio
@@ -67,13 +69,7 @@ async def scene(anyio_backend: str, authority: Callable[..., Authority], tmp_pat
         if request.target == "/logged-out":
             logouts.append(request.form["logout_token"])
             return Reply()
-        async with httpx.AsyncClient(trust_env=False) as http:
-            headers = {name: value for name, value in request.headers.items() if name != "content-length"}
-            url = behind["url"] + request.target
-            answer = await http.request(request.method, url, content=request.body, headers=headers)
-        own = ("content-length", "connection", "transfer-encoding")
-        fields = tuple((name, value) for name, value in answer.headers.multi_items() if name not in own)
-        return Reply(answer.status_code, answer.content, more=fields)
+        return await passed_on(behind["url"], request)
 
     async with AsyncExitStack() as stack:
         front = await stack.enter_async_context(https_server(tmp_path, handle))
@@ -89,6 +85,16 @@ async def scene(anyio_backend: str, authority: Callable[..., Authority], tmp_pat
         await stack.enter_async_context(theirs)
         shop = await asyncio.to_thread(Shop, here)
         yield Scene(here, there, shop, front, logouts, Browser(ours), Browser(theirs))
+
+
+async def passed_on(url: str, request: Received) -> Reply:
+    """What the server behind a TLS front answers, with every header field of it."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+        answer = await http.request(request.method, url + request.target, content=request.body, headers=headers)
+    own = ("content-length", "connection", "transfer-encoding")
+    fields = tuple((name, value) for name, value in answer.headers.multi_items() if name not in own)
+    return Reply(answer.status_code, answer.content, more=fields)
 
 
 async def until(what: Callable[[], Any], seconds: float = 20) -> None:
@@ -167,3 +173,64 @@ async def test_sign_in_with_the_other_and_sign_out_everywhere(scene: Scene) -> N
     assert (claims["sid"], claims["sub"], claims["aud"]) == (said["sid"], user["id"], shop_id)
     assert (await scene.ours.get("/account")).text.count("Sign in with There") == 1
     assert secret not in scene.here.output
+
+
+async def test_a_real_browser_goes_the_whole_way(
+    anyio_backend: str, authority: Callable[..., Authority], tmp_path: Path
+) -> None:
+    """From a form of the provider over our callback to the application: its policy must let all redirects through."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    behind: dict[str, str] = {}
+
+    async def theirs(request: Received) -> Reply:
+        return await passed_on(behind["there"], request)
+
+    async def ours(request: Received) -> Reply:
+        return await passed_on(behind["here"], request)
+
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+    for folder in folders:
+        folder.mkdir()
+    async with AsyncExitStack() as stack:
+        front = await stack.enter_async_context(https_server(folders[0], theirs))
+        own = await stack.enter_async_context(https_server(folders[1], ours))
+        application = await stack.enter_async_context(https_server(folders[2]))
+        reach = {"KEYBEARER_FETCH_NETWORKS": "127.0.0.0/8", "KEYBEARER_FETCH_CA": str(front.ca)}
+        there = await asyncio.to_thread(lambda: authority(environment={"KEYBEARER_ISSUER": front.url}))
+        here = await asyncio.to_thread(lambda: authority(environment={**reach, "KEYBEARER_ISSUER": own.url}))
+        behind |= {"there": there.url, "here": here.url}
+        button, client_id = await asyncio.to_thread(_introduce, here, there, front.url, own.url, application.url)
+        asked = {
+            "client_id": client_id,
+            "redirect_uri": application.url + "/callback",
+            "response_type": "code",
+            "scope": "openid",
+            "code_challenge": challenge_of(VERIFIER),
+            "code_challenge_method": "S256",
+        }
+        async with async_playwright() as playwright:
+            options = ["--no-sandbox", "--disable-dev-shm-usage"]
+            chromium = await playwright.chromium.launch(executable_path=program, args=options)
+            page = await chromium.new_page(ignore_https_errors=True, java_script_enabled=False)
+            await page.goto(f"{own.url}/oauth/authorize?{httpx.QueryParams(asked)}")
+            await page.click(f"text={button}")
+            await page.fill("#email", ADMIN_EMAIL)
+            await page.fill("#password", ADMIN_PASSWORD)
+            await page.click("#submit")
+            await until(lambda: any(one.target.startswith("/callback?") for one in application.received))
+            await chromium.close()
+    [answer] = [one for one in application.received if one.target.startswith("/callback?")]
+    assert "code=kb_ac_" in answer.target
+
+
+def _introduce(here: Authority, there: Authority, issuer: str, own: str, application: str) -> tuple[str, str]:
+    """Make all of them known to each other; returns what stands on the button, and the application's id."""
+    provider, shop = Shop(there), Shop(here)
+    client_id, secret = provider.client(own + "/sign-in/callback", scopes=[], is_first_party=True)
+    upstream = {"name": "There", "issuer": issuer, "client_id": client_id, "client_secret": secret}
+    shop.call("POST", "/v1/upstreams", upstream)
+    [theirs], [ours] = (one.call("GET", "/v1/users")["items"] for one in (provider, shop))
+    shop.call("POST", f"/v1/users/{ours['id']}/links", {"issuer": issuer, "subject": theirs["id"]})
+    return "Sign in with There", shop.client(application + "/callback", is_first_party=True)[0]

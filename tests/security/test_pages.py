@@ -344,7 +344,7 @@ async def test_every_page_has_its_headers_and_no_cors(world: Embedded, client: C
             assert " onclick" not in page.text
             if "script-src" not in policy:
                 assert "<script" not in page.text
-        assert "https://shop.example.com" in pages[len(PAGES)].headers["content-security-policy"]
+        assert "form-action 'self' https:;" in pages[len(PAGES)].headers["content-security-policy"]
 
 
 @pytest.mark.spec("RFC 9700", "2.6", "MUST NOT")

@@ -87,7 +87,10 @@ class Renderer:
 
         ``form_targets`` are CSP sources that a form may lead to besides ourselves, ``image_sources`` those of pictures.
         """
-        targets, images = _sources(form_targets), _sources(image_sources)
+        # Chromium holds every redirect after a form against form-action, also those that the client answers with: one
+        # that is a broker itself sends the browser on to an application of its own, wherever that is.
+        anywhere = ("https:" if source.startswith("https://") else source for source in form_targets)
+        targets, images = _sources(anywhere), _sources(image_sources)
         policy = [
             "default-src 'none'",
             "style-src 'self'",
