@@ -361,3 +361,13 @@ async def test_a_token_of_one_issuer_is_nothing_at_another(oauth: OAuth) -> None
     for audience in (API + "/", API[:-1], [API], [API, "https://x.example"], ""):
         text = await oauth.world.authority.signing_keys.sign({**claims, "aud": audience}, typ="at+jwt")
         assert not (await oauth.world.verify(text, api=API))["valid"]
+
+
+async def test_the_holder_of_a_token_may_ask_what_it_is_until_it_ends(oauth: OAuth) -> None:
+    client = await oauth.client(scopes=("orders:read",))
+    token = (await client.tokens(scope="orders:read"))["access_token"]
+    async with oauth.world.http(token) as http:
+        me = (await http.get("/v1/whoami")).json()
+        assert (me["kind"], me["client_id"], me["permissions"]) == ("access_token", client.client.id, ["orders:read"])
+        await client.post("/oauth/revoke", {"token": token})
+        assert (await http.get("/v1/whoami")).status_code == 401

@@ -21,13 +21,20 @@ identities = group("identities", "Identities: external subjects whose keys share
 
 Name = Annotated[str | None, typer.Option("--name", help="What people call it.")]
 ApiPermissions = Annotated[
-    Texts, typer.Option("--permission", "-p", metavar="NAME", help="A permission it understands, as orders:read.")
+    Texts,
+    typer.Option(
+        "--permission",
+        "-p",
+        metavar="NAME[=WORDS]",
+        help="A permission it understands, as orders:read='See your orders'; users read the words when they consent.",
+    ),
 ]
 Accepts = Annotated[
     list[CredentialKind] | None, typer.Option("--accept", help="A kind of credential it accepts; default: all.")
 ]
 Restricted = Annotated[
-    Texts, typer.Option("--restricted", metavar="NAME", help="A permission that only users who hold it can grant.")
+    Texts,
+    typer.Option("--restricted", metavar="NAME[=WORDS]", help="A permission that only users who hold it can grant."),
 ]
 Tokens = Annotated[
     TokenFormat | None, typer.Option("--token-format", help="How its access tokens are written; default: opaque.")
@@ -44,15 +51,16 @@ DefaultPlan = Annotated[str | None, typer.Option("--default-plan", help="Id of t
 
 
 def _permissions(names: Texts, restricted: Texts) -> list[PermissionSpec]:
-    plain = [PermissionSpec(name) for name in names or ()]
-    return plain + [PermissionSpec(name, restricted=True) for name in restricted or ()]
+    plain = [PermissionSpec(*values.worded(text)) for text in names or ()]
+    return plain + [PermissionSpec(*values.worded(text), restricted=True) for text in restricted or ()]
 
 
 def _permission_line(permission: PermissionView) -> str:
     notes = [
         word for word, holds in (("read only", permission.read_only), ("restricted", permission.restricted)) if holds
     ]
-    return permission.name + (f" ({', '.join(notes)})" if notes else "")
+    words = f": {permission.description}" if permission.description else ""
+    return permission.name + (f" ({', '.join(notes)})" if notes else "") + words
 
 
 def _show_api(session: Session, api: ApiView) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 import typer
 from msgspec import UNSET
 
@@ -24,6 +25,8 @@ grants = group("grants", "Grants: what users allowed clients.")
 signing_keys = group("signing-keys", "Signing keys: what tokens are signed with.")
 GROUPS = (clients, grants, signing_keys)
 
+B = TypeVar("B", CreateClient, UpdateClient)
+
 Auth = Annotated[ClientAuthMethod | None, typer.Option("--auth", help="How it proves itself; default: basic.")]
 GrantTypes = Annotated[
     list[str] | None,
@@ -41,6 +44,14 @@ FirstParty = Annotated[bool | None, typer.Option("--first-party/--third-party", 
 Pkce = Annotated[bool | None, typer.Option("--pkce/--no-pkce", help="Whether PKCE is required; default: yes.")]
 Dpop = Annotated[bool | None, typer.Option("--dpop/--no-dpop", help="Whether its tokens are bound by DPoP.")]
 Par = Annotated[bool | None, typer.Option("--par/--no-par", help="Whether its requests must be pushed.")]
+Fields = Annotated[
+    Texts,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Any other field of the REST API, JSON or text, as access_token_in=300; jwks=@keys.json reads a file.",
+    ),
+]
 SecretOnly = Annotated[bool, typer.Option("--secret-only", help="Print nothing but the client secret.")]
 
 
@@ -50,6 +61,15 @@ def _grant(text: str) -> GrantType:
             return grant
     names = ", ".join(grant.value.rpartition(":")[2].replace("-", "_") for grant in GrantType)
     raise ValueError(f"there is no grant {text!r}; use one of {names}")
+
+
+def _with_fields(body: B, fields: Texts) -> B:
+    """Return what is sent, with what ``--set`` says."""
+    given = dict(values.each("--set", fields, values.field))
+    try:
+        return msgspec.convert({**msgspec.to_builtins(body), **given}, type(body))
+    except msgspec.ValidationError as error:
+        raise typer.BadParameter(str(error), param_hint="--set") from None
 
 
 def _show_client(session: Session, client: ClientView) -> None:
@@ -129,6 +149,7 @@ def create_client(
     limit: Limits = None,
     quota: Quotas = None,
     meta: Meta = None,
+    fields: Fields = None,
     secret_only: SecretOnly = False,
 ) -> None:
     """Register an application and print its secret, this once.
@@ -156,6 +177,7 @@ def create_client(
         body.token_endpoint_auth_method = auth
     if grant:
         body.grant_types = values.each("--grant", grant, _grant)
+    body = _with_fields(body, fields)
     session.show(calls.clients.create(body), lambda issued: _show_issued(session, issued, "Created", secret_only))
 
 
@@ -178,6 +200,7 @@ def update_client(
     limit: Limits = None,
     quota: Quotas = None,
     meta: Meta = None,
+    fields: Fields = None,
 ) -> None:
     """Change an application. Lists replace what was there."""
     given = {
@@ -197,7 +220,10 @@ def update_client(
         "quotas": values.each("--quota", quota, values.quota) or None,
         "metadata": options.metadata(meta) or None,
     }
-    body = UpdateClient(**{field: value for field, value in given.items() if value is not None})  # type: ignore[arg-type]
+    body = UpdateClient(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    body = _with_fields(body, fields)
+    if not msgspec.to_builtins(body):
+        raise typer.BadParameter("nothing to change was given")
     session.show(calls.clients.update(id, body), lambda client: _show_client(session, client))
 
 

@@ -118,6 +118,7 @@ def add_refund(app: typer.Typer) -> None:
 def show_verdict(session: Session, answer: VerifyResponse) -> None:
     """Print a verify answer."""
     principal, credential = answer.principal, answer.credential
+    is_token = answer.kind is CredentialKind.ACCESS_TOKEN
     session.out.details(
         [
             ("answer", output.state(answer.code.value)),
@@ -128,8 +129,13 @@ def show_verdict(session: Session, answer: VerifyResponse) -> None:
             ("project", principal and f"{principal.project_id} ({principal.project_name})"),
             ("owner", principal and principal.owner),
             ("identity", principal and principal.identity and principal.identity.external_id),
-            ("key", credential and f"{credential.id} ({credential.name}), {credential.environment.value}"),
-            ("secret", credential and credential.version),
+            ("user", principal and principal.user_id),
+            ("client", principal and principal.client_id),
+            (
+                "token" if is_token else "key",
+                credential and f"{credential.id} ({credential.name}), {credential.environment.value}",
+            ),
+            ("secret", None if is_token else credential and credential.version),
             ("expires", credential and output.when(credential.expires_at)),
             ("permissions", answer.permissions),
             ("credits", answer.credits and f"{answer.credits.remaining} left"),
@@ -158,14 +164,16 @@ def add_own(app: typer.Typer) -> None:
 
     @client_command(app, "whoami")
     def whoami(session: Session) -> None:
-        """Show the key that this command uses."""
+        """Show the key, or after `login` the token, that this command uses."""
 
         def render(me: Whoami) -> None:
+            is_token = me.kind is CredentialKind.ACCESS_TOKEN
             session.out.details(
                 [
-                    ("key", f"{me.id} ({me.name})"),
+                    ("token" if is_token else "key", f"{me.id} ({me.name})"),
+                    ("user", me.user_id),
                     ("kind", f"{me.kind.value}, {me.environment.value}"),
-                    ("secret", me.version),
+                    ("secret", None if is_token else me.version),
                     ("project", f"{me.project_id} ({me.project_name})"),
                     ("owner", me.owner),
                     ("permissions", me.permissions),

@@ -75,7 +75,8 @@ def created(session: Session, quiet: bool, render: Callable[[Session, V], None])
 
 def article(word: str) -> str:
     """Return a word with its indefinite article."""
-    return f"{'an' if word[0] in 'aeiouAEIOU' else 'a'} {word}"
+    # "User" begins with a vowel to the eye only.
+    return f"{'an' if word[0] in 'aeioAEIO' else 'a'} {word}"
 
 
 def limit_lines(limits: list[RateLimitSpec], quotas: list[QuotaSpec]) -> list[str]:

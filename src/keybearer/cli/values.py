@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -99,6 +101,28 @@ def pair(text: str) -> tuple[str, Any]:
     if re.fullmatch(r"-?(?:0|[1-9]\d{0,15})", value, re.ASCII):
         return name, int(value)
     return name, _TRUE.get(value, value)
+
+
+def worded(text: str) -> tuple[str, str]:
+    """Return a name and what it says to people, of ``name`` or ``name=words``."""
+    name, _, words = text.partition("=")
+    return name.strip(), words.strip()
+
+
+def field(text: str) -> tuple[str, Any]:
+    """Return the field of ``name=value``, where the value is JSON, text, or ``@file`` with JSON in it."""
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise ValueError(f"{text!r} is no field; write name=value, as access_token_in=300")
+    path = Path(value[1:]) if value.startswith("@") else None
+    try:
+        return name.replace("-", "_"), json.loads(value if path is None else path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        if path is not None:
+            raise ValueError(f"{path} is not JSON") from None
+        return name.replace("-", "_"), value
 
 
 def link(text: str) -> LinkSpec:

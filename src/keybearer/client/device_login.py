@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from ..core.secret import Secret
+from . import connection
 from .errors import ClientError, Unreachable
 
 CLIENT: Final = "client_0000keybearercli"
@@ -64,7 +65,9 @@ class DeviceLogin:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._url = url.rstrip("/")
-        self._client = httpx.Client(transport=transport, timeout=TIMEOUT, follow_redirects=False)
+        self._client = httpx.Client(
+            transport=transport, timeout=TIMEOUT, follow_redirects=False, headers=connection.headers()
+        )
         self._sleep = sleep
         self._now = now
 

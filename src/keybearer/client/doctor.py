@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from . import connection
+
 TIMEOUT: Final = 10.0
 MAX_BODY: Final = 1_000_000
 _PRIVATE: Final = ("d", "p", "q", "dp", "dq", "qi", "k")
@@ -52,7 +54,9 @@ class Doctor:
         self._issuer = issuer
         self._parts = urlsplit(issuer)
         self._now = now
-        self._client = httpx.Client(transport=transport, timeout=TIMEOUT, follow_redirects=False, verify=verify)
+        self._client = httpx.Client(
+            transport=transport, timeout=TIMEOUT, follow_redirects=False, verify=verify, headers=connection.headers()
+        )
         self._metadata: Mapping[str, Any] = {}
 
     def __enter__(self) -> Doctor:

@@ -38,6 +38,14 @@ def parse(text: str) -> Unverified:
     raise Rejected(Code.MALFORMED, "This is not a credential of a known format.")
 
 
+def is_token(text: str) -> bool:
+    """Tell whether a text is written as an access token; that says nothing about whether it is good."""
+    try:
+        return isinstance(parse(text), UnverifiedToken | UnverifiedJwt)
+    except Rejected:
+        return False
+
+
 __all__ = [
     "FORMATS",
     "Format",
@@ -46,5 +54,6 @@ __all__ = [
     "UnverifiedJwt",
     "UnverifiedKey",
     "UnverifiedToken",
+    "is_token",
     "parse",
 ]

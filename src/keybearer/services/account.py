@@ -20,7 +20,7 @@ from .authority import Authority, Deed
 from .passkeys import require_enough
 from .people import with_password
 from .recency import require_recent
-from .second_factor import NewTotp, accept_totp, begin_totp, new_recovery_codes
+from .second_factor import NewTotp, accept_totp, begin_totp, new_recovery_codes, pending_totp
 from .sessions import SignedIn, caller_of
 from .sign_in import SignInRefused
 from .text import MAX_SHOWN
@@ -119,6 +119,13 @@ async def begin_authenticator(authority: Authority, signed_in: SignedIn) -> NewT
         return fresh
 
     return await authority.store.transact(work)
+
+
+async def pending_authenticator(authority: Authority, signed_in: SignedIn) -> NewTotp | None:
+    """Return what an app must know that was begun and not yet taken into use. Raises ``SignInNeeded``."""
+    require_recent(authority, signed_in)
+    brand = authority.settings.brand_name
+    return pending_totp(authority.keyring, brand, signed_in.user, await factors_of(authority, signed_in))
 
 
 async def confirm_authenticator(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from ..core.decide import decide
 from ..core.errors import NotPermitted
 from ..core.lifecycle import Change, change
-from ..core.records import ApiKey, CredentialKind, KeyRecord, SecretVersion, State
+from ..core.records import ApiKey, CredentialKind, Environment, KeyRecord, SecretVersion, State
 from ..core.requirement import Requirement
+from ..core.tokens import TokenRecord
 from ..ports import UnitOfWork
 from ..verify import Verifier
 from ..wire.base import to_moment
@@ -56,6 +57,31 @@ async def whoami(authority: Authority, holder: Holder, requirement: Requirement)
         credits=CreditsLeft(min(balance.balance for balance in balances)) if balances else None,
         limits=limit_specs(limit for one in limited for limit in one.limits),
         quotas=quota_specs(quota for one in limited for quota in one.quotas),
+    )
+
+
+async def whoami_token(verifier: Verifier, text: str, requirement: Requirement) -> Whoami:
+    """Return what an access token is, for any API. Takes nothing from limits; raises ``Rejected``."""
+    record = (await verifier.verify(text, requirement._replace(cost=0, credit_cost=0))).principal.record
+    assert isinstance(record, TokenRecord)  # noqa: S101 — only tokens come here
+    token = record.token
+    return Whoami(
+        id=token.id,
+        name=record.client.name,
+        kind=CredentialKind.ACCESS_TOKEN,
+        environment=Environment.LIVE,
+        version=0,
+        project_id=record.project.id,
+        project_name=record.project.name,
+        owner=None if record.key is None else record.key.key.owner,
+        permissions=sorted(record.permissions),
+        expires_at=to_moment(token.expires_at),
+        version_expires_at=None,
+        credits=None,
+        limits=[],
+        quotas=[],
+        user_id=token.user_id,
+        client_id=record.client.client_id,
     )
 
 

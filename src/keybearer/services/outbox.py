@@ -34,6 +34,9 @@ TRIES: Final = 3
 RETRY_IN: Final = 2.0
 SERVER_TIMEOUT: Final = 20.0
 CLOSING_TIME: Final = 5.0
+MAX_LINE: Final = 998
+"""The most characters of a line in a mail. Spec: RFC 5322 §2.1.1."""
+
 MAX_REMEMBERED: Final = 50_000
 
 
@@ -186,7 +189,9 @@ class Outbox:
         composed["Date"] = formatdate()
         composed["Message-ID"] = make_msgid(domain=self._sender.rpartition("@")[2] or "localhost")
         composed["Auto-Submitted"] = "auto-generated"
-        composed.set_content(message.text)
+        # As it is where that can be: a link that is broken into lines and escaped cannot be copied out of the file.
+        plain = message.text.isascii() and all(len(line) <= MAX_LINE for line in message.text.splitlines())
+        composed.set_content(message.text, cte="7bit" if plain else None)
         return composed
 
 

@@ -45,8 +45,21 @@ def begin_totp(keyring: Keyring, brand: str, user: User, factors: Factors, now: 
 
     secret = pyotp.random_base32()
     totp = Totp(seal(keyring, _PURPOSE, secret.encode(), user.id.encode()), created_at=now)
+    return touch(factors, now, totp=totp), _as_shown(secret, brand, user)
+
+
+def pending_totp(keyring: Keyring, brand: str, user: User, factors: Factors) -> NewTotp | None:
+    """Return what an app must know that has not shown its first code yet, or ``None`` when there is none."""
+    if factors.totp is None or factors.totp.confirmed_at is not None:
+        return None
+    return _as_shown(open_sealed(keyring, _PURPOSE, factors.totp.sealed, user.id.encode()).decode(), brand, user)
+
+
+def _as_shown(secret: str, brand: str, user: User) -> NewTotp:
+    import pyotp
+
     uri = pyotp.TOTP(secret, digits=DIGITS).provisioning_uri(name=user.email, issuer_name=brand)
-    return touch(factors, now, totp=totp), NewTotp(Secret(secret), Secret(uri))
+    return NewTotp(Secret(secret), Secret(uri))
 
 
 def accept_totp(keyring: Keyring, factors: Factors, code: str, now: Instant) -> Totp | None:

@@ -33,6 +33,7 @@ from .oauth import OAuthEndpoints
 from .openapi import document
 from .operation import Operation
 from .pages import routes as page_routes
+from .pages.site import Site
 from .problem import HttpProblem, reply_for
 from .routing import PlainPathsFirst
 from .userinfo import UserinfoEndpoint
@@ -81,6 +82,7 @@ def create_web(
     verify, forward = credentials.edge(verify_edge), credentials.edge(forward_edge)
     oauth = OAuthEndpoints(authority, verifier, proxies)
     userinfo = UserinfoEndpoint(authority, verifier, proxies).serve
+    site = Site(authority, verifier.engines.limiter, proxies)
     openapi = msgspec.json.encode(document(OPERATIONS))
 
     async def healthz(request: Request) -> Response:
@@ -116,10 +118,16 @@ def create_web(
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),
         *oauth.routes(),
-        *page_routes(authority, verifier.engines.limiter, proxies),
+        *page_routes(site),
         *_by_path(dispatcher),
     ]
-    web = Starlette(exception_handlers={HTTPException: _http_problem, Exception: _unexpected})
+
+    async def http_problem(request: Request, error: Exception) -> Response:
+        if getattr(error, "status_code", 0) == 404 and "text/html" in request.headers.get("accept", ""):
+            return await site.nothing_here(request)
+        return _http_problem(request, error)
+
+    web = Starlette(exception_handlers={HTTPException: http_problem, Exception: _unexpected})
     web.router = PlainPathsFirst(routes)
     return _Counted(web, oauth.direct(), count_request, access_log=authority.settings.access_log)
 
@@ -149,7 +157,7 @@ def _plain(request: Request, status: int, body: bytes) -> Response:
     return Response(body, status, headers)
 
 
-async def _http_problem(request: Request, error: Exception) -> Response:
+def _http_problem(request: Request, error: Exception) -> Response:
     """Answer an unknown path or method as a problem."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ..core.errors import Code, Rejected
 from ..core.oauth_error import OAuthError
 from ..core.requirement import Requirement
+from ..formats import is_token
 from ..services import holder
 from ..services.authority import Authority, Caller
 from ..verify import Verifier
@@ -80,10 +81,12 @@ class CredentialEndpoints:
         return serve
 
     async def whoami(self, request: Request) -> Response:
-        """Tell a key's holder what the key is."""
+        """Tell the holder of a key or an access token what it is."""
         try:
-            requirement = self._requirement(request)
-            found = await holder.identify(self._verifier, self._credential(request), requirement)
+            requirement, text = self._requirement(request), self._credential(request)
+            if is_token(text):
+                return self._json(request, await holder.whoami_token(self._verifier, text, requirement))
+            found = await holder.identify(self._verifier, text, requirement)
             return self._json(request, await holder.whoami(self._authority, found, requirement))
         except Exception as error:
             return response_of(reply_for(error, request_id_of(request)))

@@ -136,7 +136,7 @@ class RefundResponse(Response):
 
 
 class Whoami(Response):
-    """What a key's holder may know about it."""
+    """What the holder of a key or an access token may know about it. The user and the client are those of a token."""
 
     id: str
     name: str
@@ -152,6 +152,8 @@ class Whoami(Response):
     credits: CreditsLeft | None
     limits: list[RateLimitSpec]
     quotas: list[QuotaSpec]
+    user_id: str | None = None
+    client_id: str | None = None
 
 
 class RevokeMine(Request):

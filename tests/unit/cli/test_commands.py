@@ -4,6 +4,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +13,21 @@ from tests.support import answers
 from tests.support.answers import (
     API,
     CHAIN,
+    CLIENT,
     CREDITS,
     ENTRY,
     FACTORS,
+    GRANT,
     IDENTITY,
     ISSUED,
+    ISSUED_CLIENT,
     KEY_VIEW,
     LINK,
     PLAN,
     PROJECT,
     SENT,
     SESSION,
+    SIGNING_KEY,
     UPSTREAM,
     USAGE,
     USER,
@@ -37,6 +42,13 @@ def page(*items: object, cursor: str | None = None) -> dict[str, object]:
 
 COMMANDS: list[tuple[str, object, str, object, str]] = [
     ("apis create --identifier urn:x --name X -p a:read", API, "POST /v1/apis", ..., "https://orders.example"),
+    (
+        "apis create --identifier urn:x --name X -p a:read=Look --restricted a:own",
+        API,
+        "POST /v1/apis",
+        {"identifier": "urn:x", "name": "X", "permissions": [{"name": "a:read", "description": "Look"}, {"name": "a:own", "restricted": True}]},
+        "orders:read",
+    ),
     ("apis update api_1 --clear default-plan-id", API, "PATCH /v1/apis/api_1", {"default_plan_id": None}, "Orders"),
     ("apis list --name Orders", page(API), "GET /v1/apis?name=Orders&limit=50", None, "api_1  Orders"),
     ("apis show api_1", API, "GET /v1/apis/api_1", None, "orders:read (read only)"),
@@ -98,6 +110,21 @@ COMMANDS: list[tuple[str, object, str, object, str]] = [
     ("upstreams list --issuer https://accounts.example.com", page(UPSTREAM), "GET /v1/upstreams?issuer=https%3A%2F%2Faccounts.example.com&limit=50", None, "idp_1  Example"),
     ("upstreams show idp_1", UPSTREAM, "GET /v1/upstreams/idp_1", None, "links by e-mail"),
     ("upstreams disable idp_1", UPSTREAM, "POST /v1/upstreams/idp_1/disable", None, "idp_1 disabled"),
+    (
+        "clients create --project p --name Shop --redirect https://shop.example/callback --set access_token_in=300 --set contacts=[\"a@example.com\"]",
+        ISSUED_CLIENT,
+        "POST /v1/clients",
+        {"project_id": "p", "name": "Shop", "redirect_uris": ["https://shop.example/callback"], "access_token_in": 300, "contacts": ["a@example.com"]},
+        "kb_cs_0000000000000001_SECRET",
+    ),
+    ("clients update client_1 --scope orders:read --set tls-client-auth-san-ip=192.0.2.1", CLIENT, "PATCH /v1/clients/client_1", {"scopes": ["orders:read"], "tls_client_auth_san_ip": "192.0.2.1"}, "orders:write (optional)"),
+    ("clients rotate client_1 --grace 1h", ISSUED_CLIENT, "POST /v1/clients/client_1/rotate", {"grace_in": 3600}, "kb_cs_0000000000000001_SECRET"),
+    ("clients list --project proj_1", page(CLIENT), "GET /v1/clients?project_id=proj_1&limit=50", None, "client_1  Shop"),
+    ("grants list --user user_1", page(GRANT), "GET /v1/grants?user_id=user_1&limit=50", None, "openid orders:read"),
+    ("grants narrow grant_1 --scope openid", GRANT, "PATCH /v1/grants/grant_1", {"scopes": ["openid"]}, "grant_1"),
+    ("grants revoke grant_1", GRANT, "POST /v1/grants/grant_1/revoke", ..., "grant_1 revoked"),
+    ("signing-keys list", page(SIGNING_KEY), "GET /v1/signing-keys?limit=50", None, "ES256"),
+    ("signing-keys rotate --at-once", SIGNING_KEY, "POST /v1/signing-keys/rotate", ..., "next"),
     ("whoami", WHOAMI, "GET /v1/whoami", None, "keybearer:admin"),
     ("revoke-mine --reason lost", {"id": "key_1", "revoked": True}, "POST /v1/revoke-mine", {"reason": "lost"}, "key_1 revoked"),
     ("usage --by hour,code --since 7d --for-key k", USAGE, "GET /v1/usage?start=-604800s&group_by=hour%2Ccode&key_id=k&limit=1000", None, "█" * 20),
@@ -129,6 +156,24 @@ def test_a_providers_secret_comes_on_standard_input_alone(run: Callable[..., Any
     result = run("upstreams", "create", *named, "--client-secret-stdin", answers=[UPSTREAM], stdin="hush\n")
     assert json.loads(result.recorder.request.content)["client_secret"] == "hush"
     assert "hush" not in result.stdout + result.stderr
+
+
+def test_a_field_that_clients_do_not_have_is_refused_before_anything_is_sent(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    for value, said in (
+        ("no_such=1", "no_such"),
+        ("access_token_in=soon", "access_token_in"),
+        ("jwks", "write name=value"),
+        (f"jwks=@{tmp_path}/none.json", "cannot be read"),
+    ):
+        result = run("clients", "update", "client_1", "--set", value)
+        assert result.exit_code == 2, value
+        assert said in " ".join(result.stderr.split()), result.stderr
+    assert run("clients", "update", "client_1").exit_code == 2
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    result = run("clients", "update", "client_1", "--set", f"jwks=@{tmp_path}/keys.json", answers=[CLIENT])
+    assert result.recorder.body == {"jwks": {"keys": []}}
 
 
 def test_a_users_password_comes_on_standard_input_alone(run: Callable[..., Any]) -> None:

@@ -35,6 +35,13 @@ ROUTES = [
     (r"/v1/sessions", answers.SESSION),
     (r"GET /v1/upstreams$", {"items": [answers.UPSTREAM], "next_cursor": None}),
     (r"/v1/upstreams", answers.UPSTREAM),
+    (r"POST /v1/clients(/[^/]+/rotate)?$", answers.ISSUED_CLIENT),
+    (r"GET /v1/clients$", {"items": [answers.CLIENT], "next_cursor": None}),
+    (r"/v1/clients", answers.CLIENT),
+    (r"GET /v1/grants$", {"items": [answers.GRANT], "next_cursor": None}),
+    (r"/v1/grants", answers.GRANT),
+    (r"GET /v1/signing-keys$", {"items": [answers.SIGNING_KEY], "next_cursor": None}),
+    (r"/v1/signing-keys", answers.SIGNING_KEY),
     (r"/v1/verify", answers.YES),
     (r"/v1/refund", {"refunded": True}),
     (r"/v1/whoami", answers.WHOAMI),
@@ -55,8 +62,9 @@ def blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / name).read_text(), re.DOTALL | re.MULTILINE)
 
 
+UNKEYED = ("init", "serve", "sign-in-link", "login", "logout", "doctor")
 COMMANDS = [line for block in blocks("cli.md", "sh") for line in block.splitlines() if line.startswith("keybearer ")]
-CLIENT_COMMANDS = [line for line in COMMANDS if line.split()[1] not in ("init", "serve", "sign-in-link")]
+CLIENT_COMMANDS = [line for line in COMMANDS if line.split()[1] not in UNKEYED]
 
 
 def test_there_are_examples() -> None:
@@ -67,7 +75,7 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("line", CLIENT_COMMANDS)
 def test_commands(line: str, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("keys.ndjson", "users.ndjson"):
+    for name in ("keys.ndjson", "users.ndjson", "keys.json"):
         (tmp_path / name).write_text("{}\n")
     result = run(*shlex.split(line)[1:], answers=[answer], stdin="presented\n")
     assert result.exit_code == 0, result.stderr

@@ -6,7 +6,7 @@ import asyncio
 import email
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -133,6 +133,14 @@ async def test_files_are_their_owners_alone_and_bounded(tmp_path: Path, monkeypa
     assert all(file.suffix == ".eml" and file.stat().st_mode & 0o777 == 0o600 for file in files)
     assert (tmp_path / "outbox").stat().st_mode & 0o777 == 0o700
     assert b"To: ada@example.com" in files[0].read_bytes()
+
+
+async def test_a_link_can_be_copied_out_of_the_file(tmp_path: Path) -> None:
+    link = "https://id.example.com/reset-password?link=kb_ml_" + "x" * 80
+    box = Outbox(FileDelivery(tmp_path))
+    box.post(replace(LETTER, text=f"Open this:\n\n{link}\n"))
+    await box.settled()
+    assert f"\n{link}\r\n" in next(tmp_path.iterdir()).read_bytes().decode()
 
 
 async def test_the_console(capsys: pytest.CaptureFixture[str]) -> None:

@@ -205,6 +205,17 @@ async def test_the_password_is_changed_after_a_recent_sign_in(world: Embedded, a
         assert page.form("/account/password")
 
 
+async def test_people_who_type_an_address_see_pages(world: Embedded) -> None:
+    async with browsing(world) as browser:
+        assert (await browser.get("/")).response.url.path == "/sign-in"
+        async with world.http() as http:
+            page = await http.get("/nowhere", headers={"accept": "text/html,*/*;q=0.8"})
+            problem = await http.get("/nowhere")
+    assert (page.status_code, problem.status_code) == (404, 404)
+    assert "There is nothing here" in page.text
+    assert problem.json()["detail"].startswith("There is nothing at")
+
+
 async def test_an_authenticator_app_and_recovery_codes(world: Embedded, ada: User) -> None:
     give_mailbox(world.authority)
     async with browsing(world) as browser:
@@ -215,6 +226,7 @@ async def test_an_authenticator_app_and_recovery_codes(world: Embedded, ada: Use
         secret = found[1].replace(" ", "")
         wrong = await browser.send(page, {"code": "000000"}, button="confirm")
         assert "not the code of this moment" in wrong.text
+        assert f'<code id="secret">{found[1]}</code>' in wrong.text, "whoever mistyped the key must see it once more"
         page = await browser.send(wrong, {"code": code_of(world, secret)}, button="confirm")
         codes = re.findall(r"<li><code>([^<]+)</code>", page.text)
         assert len(codes) == 10
@@ -225,6 +237,7 @@ async def test_an_authenticator_app_and_recovery_codes(world: Embedded, ada: Use
         assert (await browser.get("/account")).form("/sign-in")
         wrong = await browser.send(page, {"code": "000000"})
         assert wrong.status == 400
+        assert "That code is not right" in wrong.text
         page = await browser.send(page, {"code": code_of(world, secret)})
         assert "recovery" in page.words.lower()
         assert page.response.url.path == "/account"

@@ -7,6 +7,7 @@ Spec: SECURITY-BAR 23, ASVS 7.5.1.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,6 +16,7 @@ from ...core.errors import Conflict, InvalidInput
 from ...core.secret import Secret
 from ...services import account, passkeys
 from ...services.recency import require_recent
+from ...services.second_factor import NewTotp
 from ...services.sign_in import SignInRefused
 from ..browser_cookies import DEVICE
 from . import qr_code
@@ -106,10 +108,8 @@ async def change_authenticator(site: Site, visit: Visit) -> Response:
     form = await site.form(visit)
     match form.get("change"):
         case "begin":
-            fresh = await account.begin_authenticator(site.authority, who)
-            uri = fresh.uri.reveal()
-            shown = {"secret": _grouped(fresh.secret.reveal()), "uri": uri, "code": qr_code.svg_path(uri)}
-            return site.page(visit, "authenticator.html", confirmed=False, fresh=shown, problem="")
+            fresh = _shown(await account.begin_authenticator(site.authority, who))
+            return site.page(visit, "authenticator.html", confirmed=False, fresh=fresh, problem="")
         case "confirm":
             try:
                 codes = await account.confirm_authenticator(site.authority, who, form.get("code"), source=visit.source)
@@ -120,7 +120,7 @@ async def change_authenticator(site: Site, visit: Visit) -> Response:
                     "authenticator.html",
                     status=400,
                     confirmed=False,
-                    fresh={"secret": "", "uri": "", "code": None},
+                    fresh=_shown(await account.pending_authenticator(site.authority, who)),
                     problem=problem,
                 )
             return _codes_page(site, visit, codes)
@@ -131,8 +131,13 @@ async def change_authenticator(site: Site, visit: Visit) -> Response:
             raise InvalidInput.of("change", "say what to do: begin, confirm or remove")
 
 
-def _grouped(secret: str) -> str:
-    return " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
+def _shown(fresh: NewTotp | None) -> dict[str, Any] | None:
+    if fresh is None:
+        return None
+    secret = fresh.secret.reveal()
+    grouped = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
+    uri = fresh.uri.reveal()
+    return {"secret": grouped, "uri": uri, "code": qr_code.svg_path(uri)}
 
 
 async def show_codes(site: Site, visit: Visit) -> Response:

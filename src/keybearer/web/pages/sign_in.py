@@ -17,13 +17,14 @@ from ...services import mail_links, passkeys, registration, sign_in, upstream_si
 from ...services.about_client import AboutClient
 from ...services.asked import Asked
 from ...services.authorize import AskSignIn
-from ...services.sign_in import Attempt, Done, NeedsSecondFactor, SignInRefused, SignInStep
+from ...services.sign_in import Attempt, Done, NeedsSecondFactor, SignInRefused, SignInStep, TriedTooOften
 from .. import authorize
 from ..browser_cookies import SECOND_STEP
 from ..flows import Flow
 from .site import Site, Visit, own_path
 
 STEP_IN: Final = sign_in.TICKET_IN // 1_000_000
+WRONG_CODE: Final = "That code is not right, or was used before. Try the next one; if that fails too, sign in again."
 
 
 def routes(site: Site) -> list[Route]:
@@ -207,7 +208,8 @@ async def submit_second(site: Site, visit: Visit) -> Response:
         else:
             return await _second_page(site, visit, way, methods, problem="Fill in a code.")
     except SignInRefused as refused:
-        return await _second_page(site, visit, way, methods, problem=refused.public)
+        problem = refused.public if isinstance(refused, TriedTooOften) else WRONG_CODE
+        return await _second_page(site, visit, way, methods, problem=problem)
     return await go_on(site, visit, way, done)
 
 

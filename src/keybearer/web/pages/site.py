@@ -136,6 +136,10 @@ class Site:
 
         return Route(path, serve, methods=[method.upper() for method in handlers])
 
+    async def nothing_here(self, request: Request) -> Response:
+        """Return the page for a person whose address leads nowhere."""
+        return self.error(await self._visit(request), NotFound("page", request.url.path[:200]))
+
     async def _visit(self, request: Request) -> Visit:
         cookies = self._cookies.read(request.scope["headers"])
         source = self._proxies.client_address(request.client.host if request.client else None, request.scope["headers"])
