@@ -31,6 +31,7 @@ from keybearer.core.users import User
 from keybearer.ports import UnitOfWork
 from keybearer.services.clients import new_secret
 from keybearer.services.codes import put_code
+from keybearer.stores.postgresql import PostgresqlStore
 from keybearer.stores.sqlite import SqliteStore
 from tests.support.embedded import Embedded, embedded
 
@@ -291,14 +292,16 @@ class Consent:
 
 @asynccontextmanager
 async def oauth_world(engine: str = "memory", folder: Path | None = None, **settings: Any) -> AsyncIterator[OAuth]:
-    """A world over ``memory`` or ``sqlite``."""
+    """A world over ``memory``, ``sqlite``, or PostgreSQL where that is the address of a database."""
 
     def make(audit_key: bytes, *, clock: Any) -> Any:
+        if engine != "sqlite":
+            return PostgresqlStore(engine, audit_key, clock=clock)
         assert folder is not None
         return SqliteStore(folder / "keybearer.db", audit_key, clock=clock)
 
     options = {"issuer": ISSUER, **settings}
-    async with embedded(make_store=make if engine == "sqlite" else None, **options) as world:
+    async with embedded(make_store=None if engine == "memory" else make, **options) as world:
         now = world.authority.clock.now()
         at = {"created_at": now, "updated_at": now}
         permissions = (
