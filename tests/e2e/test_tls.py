@@ -14,6 +14,7 @@ import httpx
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from joserfc.jwk import import_key
 
 from tests.support.authority import Authority
 from tests.support.certificates import Pair, make
@@ -117,3 +118,14 @@ def test_tokens_are_bound_to_the_certificate(scene: Scene) -> None:
     with scene.client(key=scene.node.root_key) as http:
         said = http.post("/v1/verify", json={"credential": token}).json()
         assert said["code"] == "PROOF_REQUIRED"
+
+
+@pytest.mark.spec("RFC 8705", "2.2", "MUST")
+def test_a_certificate_that_a_client_signed_itself(scene: Scene) -> None:
+    key = import_key(OWN.key_pem, "EC")
+    client_id = registered(
+        scene, token_endpoint_auth_method="self_signed_tls_client_auth", jwks={"keys": [key.as_dict(private=False)]}
+    )
+    assert ask(scene, client_id, OWN).status_code == 200
+    for shown in (None, SHOP):
+        assert ask(scene, client_id, shown).json()["error"] == "invalid_client"
