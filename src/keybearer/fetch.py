@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
@@ -32,6 +32,22 @@ MAX_URL: Final = 2048
 MAX_AT_ONCE: Final = 16
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 NO_HEADERS: Final[Mapping[str, str]] = {}
+
+_SPECIAL: Final = tuple(
+    ip_network(text)
+    for text in (
+        "64:ff9b::/96",  # NAT64, and for local use
+        "64:ff9b:1::/48",
+        "::/96",  # IPv4 in the older spellings
+        "::ffff:0:0:0/96",
+        "fec0::/10",  # private networks until 2004
+        "192.0.0.0/24",  # protocols' own, and metadata of clouds
+        "192.88.99.0/24",  # relays of 6to4
+        "3fff::/20",  # documentation
+        "5f00::/16",  # segment routing
+    )
+)
+"""What ``is_global`` lets pass and is not the public Internet, or leads back into a private network."""
 
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _MAX_AGE: Final = re.compile(r"(?:^|,)\s*max-age=(\d{1,9})", re.ASCII | re.IGNORECASE)
@@ -102,7 +118,8 @@ class GuardedFetcher:
                 return self._may_reach(inner)
         if any(address.version == network.version and address in network for network in self._allowed):
             return True
-        return address.is_global and not address.is_multicast and not _is_nat64(address)
+        is_special = any(address.version == network.version and address in network for network in _SPECIAL)
+        return address.is_global and not address.is_multicast and not is_special
 
     async def _send(
         self,
@@ -174,7 +191,3 @@ async def _bounded(response: httpx.Response, limit: int) -> Fetched:
 def _raw_path(parts: SplitResult) -> bytes:
     path = parts.path or "/"
     return (f"{path}?{parts.query}" if parts.query else path).encode("ascii")
-
-
-def _is_nat64(address: Address) -> bool:
-    return isinstance(address, IPv6Address) and int(address) >> 32 == 0x0064_FF9B_0000_0000_0000_0000

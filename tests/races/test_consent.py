@@ -14,7 +14,7 @@ from keybearer.core.authorization_request import Parameters, parameters_of
 from keybearer.core.grants import Grant
 from keybearer.core.oauth_error import InvalidRequestUri
 from keybearer.ports import Query
-from keybearer.services import authorize, pushed_requests
+from keybearer.services import authorize, consent, pushed_requests
 from keybearer.services.authorize import Answered, Step
 from keybearer.stores.postgresql import PostgresqlStore
 from keybearer.stores.sqlite import SqliteStore
@@ -50,8 +50,11 @@ async def test_consents_at_once_make_one_grant_with_all_of_them(world: Embedded)
     async def agree(number: int) -> Step:
         who, scope = browsers[number % 4], ("openid", "orders:read", "orders:write")[number % 3]
         asked = await authorize.understand(world.authority, client, _parameters(asking(client, scope=scope)))
-        begun_at = who.session.authenticated_at
-        return await authorize.agree(world.authority, world.root, asked, who, begun_at, frozenset(), chosen=False)
+        begun_at, uri = who.session.authenticated_at, asked.target.redirect_uri
+        seen = consent.view(client, asked.apis, asked.scopes, asked.details, redirect_uri=uri).fingerprint
+        return await authorize.agree(
+            world.authority, world.root, asked, who, begun_at, frozenset(), seen=seen, chosen=False
+        )
 
     steps = await asyncio.gather(*(agree(number) for number in range(AT_ONCE)))
     assert all(isinstance(step, Answered) for step in steps)

@@ -52,6 +52,38 @@ async def test_loopback_is_reached_only_where_it_is_allowed(tmp_path: Path, meth
         assert len(server.received) == 1
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "[::1]",
+        "[::7f00:1]",
+        "[::ffff:0:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b:1::a00:1]",
+        "[2002:7f00:1::]",
+        "[2001:0:7f00:1::80ff:fffe]",
+        "[fec0::1]",
+        "[fe80::1]",
+        "[fd00::1]",
+        "[ff02::1]",
+        "0.0.0.0",
+        "0x7f000001",
+        "2130706433",
+        "127.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "192.0.0.192",
+        "192.88.99.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ],
+)
+async def test_addresses_that_lead_inwards_in_any_spelling(address: str) -> None:
+    with pytest.raises(Unreachable, match=r"network that may not be reached|cannot be resolved"):
+        await GuardedFetcher().get(f"https://{address}:9/")
+
+
 async def test_a_name_with_one_private_address_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     async def resolve(*_arguments: Any, **_named: Any) -> list[Any]:
         addresses = ("93.184.216.34", "10.0.0.1")

@@ -17,6 +17,8 @@ from tests.support.authorizing import (
     REDIRECT_URI,
     asking,
     browsing,
+    changed,
+    code_of,
     make_api,
     make_client,
     sign_in_at,
@@ -232,6 +234,21 @@ async def test_a_consent_form_with_something_missing_grants_nothing(
         assert await world.store.page(Grant, Query({"user_id": ada.id})) == ()
 
 
+async def test_an_answer_counts_for_what_the_page_showed(world: Embedded, client: Client, ada: User) -> None:
+    """A client that describes itself could add scopes while its user reads what it had."""
+    client = await changed(world, client, scopes=("orders:read",), redirect_uris=(REDIRECT_URI,))
+    async with browsing(world) as browser:
+        await signed_in(browser, ada)
+        page = await browser.get(asking(client, scope=None))
+        assert "Place orders for you" not in page.text
+        await changed(world, client, scopes=("orders:read", "orders:write"))
+        page = await browser.send(page, button="allow")
+        assert "Place orders for you" in page.text
+        assert await world.store.page(Grant, Query({"user_id": ada.id})) == ()
+        page = await browser.send(page, button="allow")
+        assert (await code_of(world, client, page)).scopes == ("orders:read", "orders:write")
+
+
 async def test_the_second_factor_cannot_be_skipped(world: Embedded, client: Client, ada: User) -> None:
     await add_totp(world, await sign_in_directly(world))
     async with browsing(world) as browser:
@@ -256,11 +273,11 @@ async def test_a_consent_form_cannot_skip_a_sign_in_that_was_asked_for(
 ) -> None:
     async with browsing(world) as browser:
         page = await _consent_page(browser, client, ada)
-        token = page.form("/consent").fields["form_token"]
+        fields = page.form("/consent").fields
         world.clock.move(60)
         page = await browser.get(asking(client, prompt="login"))
         flow = page.form("/sign-in").fields["flow"]
-        page = await browser.post("/consent", {"form_token": token, "flow": flow, "decision": "allow"})
+        page = await browser.post("/consent", {**fields, "flow": flow, "decision": "allow"})
         assert page.form("/sign-in")
 
 

@@ -9,8 +9,12 @@ import pytest
 
 from keybearer.core.clients import ClientAuthMethod, ClientOrigin, GrantType, record_id
 from keybearer.core.records import State
+from keybearer.services import keys, projects
 from keybearer.services.grants import narrow
 from keybearer.services.id_tokens import read_hint
+from keybearer.web.idempotency import digest_of
+from keybearer.wire.keys import CreateKey
+from keybearer.wire.records import CreateProject
 from tests.support.oauth import (
     ASSERTION_TYPE,
     CHALLENGE,
@@ -257,3 +261,92 @@ async def test_a_refresh_token_of_a_client_that_is_switched_off_is_not_active(oa
     assert await oauth.is_active(said["refresh_token"])
     await oauth.change(consent.application.client, state=State.DISABLED)
     assert not await oauth.is_active(said["refresh_token"])
+
+
+# What strangers may cost.
+
+
+async def test_a_proof_without_a_good_token_of_its_key_is_not_written_down(oauth: OAuth) -> None:
+    application = await oauth.client()
+    own = (await application.tokens(headers={"dpop": proof(oauth, KEY)}))["access_token"]
+    plain = (await application.tokens())["access_token"]
+    written: list[object] = []
+    store = oauth.world.store
+    transact = store.transact
+
+    async def counted(work: Any) -> Any:
+        written.append(work)
+        return await transact(work)
+
+    store.transact = counted
+    async with oauth.world.http("") as http:
+        for token, key, costs in (
+            ("kb_at_x", KEY, 0),
+            (own, new_key(), 0),
+            (plain, KEY, 0),
+            (own, KEY, 1),
+        ):
+            written.clear()
+            text = proof(oauth, key, method="GET", path="/oauth/userinfo", ath=ath(token))
+            answer = await http.get("/oauth/userinfo", headers={"authorization": f"DPoP {token}", "dpop": text})
+            # The right key opens the door, and then lacks the scope openid.
+            assert answer.status_code == (403 if costs else 401)
+            assert len(written) == costs, token
+        again = await http.get("/oauth/userinfo", headers={"authorization": f"DPoP {own}", "dpop": text})
+        assert again.status_code == 401
+
+
+async def test_a_pushed_request_is_bounded(oauth: OAuth) -> None:
+    application = await oauth.public_client()
+    request = {
+        "client_id": application.client.id,
+        "response_type": "code",
+        "redirect_uri": REDIRECT,
+        "scope": "openid",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+    many = {f"x{number}": "y" * 2_000 for number in range(10)}
+    assert error_of(await oauth.post("/oauth/par", {**request, **many})) == (400, "invalid_request")
+    statuses = [(await oauth.post("/oauth/par", request)).status_code for _ in range(61)]
+    assert statuses.count(201) <= 60
+    assert statuses[-1] == 429
+    # Another address is not in its way.
+    assert (await oauth.post("/oauth/par", request, client=("192.0.2.9", 1))).status_code == 201
+
+
+async def test_nobody_uses_up_a_public_clients_token_requests_for_others(anyio_backend: str) -> None:
+    async with oauth_world(token_requests_per_minute=3) as oauth:
+        application = await oauth.public_client()
+        fields = {"grant_type": "refresh_token", "client_id": application.client.id, "refresh_token": "x"}
+        statuses = [(await oauth.post("/oauth/token", fields)).status_code for _ in range(4)]
+        assert statuses == [400, 400, 400, 429]
+        assert (await oauth.post("/oauth/token", fields, client=("192.0.2.9", 1))).status_code == 400
+
+
+async def test_an_answer_is_not_repeated_to_the_same_user_in_another_project(oauth: OAuth) -> None:
+    """An Idempotency-Key belongs to who sent it: here the user, with tokens of clients of two projects."""
+    body = b'{"project_id": "p", "name": "k"}'
+    one = digest_of("POST", "/v1/keys", b"", body, "proj_a")
+    assert one != digest_of("POST", "/v1/keys", b"", body, "proj_b")
+    assert one == digest_of("POST", "/v1/keys", b"", body, "proj_a")
+
+
+async def test_only_the_authoritys_own_administrators_spare_a_client_the_consent(oauth: OAuth) -> None:
+    world = oauth.world
+    project = await projects.create(
+        world.authority, world.root, CreateProject("Tenant", enabled_apis=[world.authority.own_api_id])
+    )
+    body = CreateKey(project.id, "k", permissions=["keybearer:clients.write"])
+    key = (await keys.create(world.authority, world.root, body)).credential
+    new = {"project_id": project.id, "name": "c", "redirect_uris": [REDIRECT], "scopes": ["openid", "email"]}
+    async with world.http(key) as http:
+        refused = await http.post("/v1/clients", json={**new, "is_first_party": True})
+        assert refused.status_code == 403, refused.text
+        made = (await http.post("/v1/clients", json=new)).json()
+        path = f"/v1/clients/{made['client']['id']}"
+        assert (await http.patch(path, json={"is_first_party": True})).status_code == 403
+        async with world.http() as root:
+            assert (await root.patch(path, json={"is_first_party": True})).status_code == 200
+        # What it is already, it may stay.
+        assert (await http.patch(path, json={"is_first_party": True, "name": "d"})).status_code == 200

@@ -70,6 +70,15 @@ async def make_client(world: Embedded, *apis: Api, **more: Any) -> Client:
     return client
 
 
+async def changed(world: Embedded, client: Client, **changes: Any) -> Client:
+    async def work(uow: UnitOfWork) -> Client:
+        found = touch(await uow.get(Client, client.id), world.clock.now(), **changes)
+        await uow.update(found)
+        return found
+
+    return await world.store.transact(work)
+
+
 def asking(client: Client, **changes: str | None) -> str:
     """The URL of a request; ``None`` leaves a parameter out."""
     parameters: dict[str, str | None] = {

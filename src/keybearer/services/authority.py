@@ -81,6 +81,7 @@ class Authority:
     letters_by_source: Postage = field(default_factory=lambda: Postage(20, 60))
     fetcher: Fetcher | None = None
     opened_keys: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    document_looks: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def signing_keys(self) -> SigningKeys:

@@ -206,12 +206,13 @@ async def proceed(
     if needed and Prompt.NONE in asked.request.prompts:
         raise ConsentRequired("The user has not agreed to this yet, and prompt=none forbids to ask.")
     if needed:
-        claims = consent.further_claims(asked, scopes)
-        uri = asked.target.redirect_uri
-        return AskConsent(
-            consent.view(asked.client, asked.apis, scopes, asked.details, redirect_uri=uri, claims=claims)
-        )
+        return AskConsent(_view(asked, scopes))
     return Answered(await _answer(authority, caller, asked, signed_in, scopes, frozenset()))
+
+
+def _view(asked: Asked, scopes: tuple[str, ...]) -> consent.ConsentView:
+    claims, uri = consent.further_claims(asked, scopes), asked.target.redirect_uri
+    return consent.view(asked.client, asked.apis, scopes, asked.details, redirect_uri=uri, claims=claims)
 
 
 async def agree(
@@ -222,18 +223,23 @@ async def agree(
     begun_at: Instant,
     selected: frozenset[str],
     *,
+    seen: str,
     chosen: bool,
 ) -> Step:
     """Take the user's consent to what is required and to ``selected`` of what is optional, and return the code.
 
-    All that had to come before is looked at again: a form that is sent without its page skips nothing.
-    Raises ``AccessDenied`` when nothing is left.
+    All that had to come before is looked at again: a form that is sent without its page skips nothing. ``seen`` is the
+    fingerprint of what the page showed: what has changed since, the user is asked again (a client that describes
+    itself could add scopes while its user reads). Raises ``AccessDenied`` when nothing is left.
     """
     ready = _before_consent(authority, asked, signed_in, begun_at, chosen=chosen)
     if not isinstance(ready, SignedIn):
         return ready
     signed_in = ready
     offered = _entitled(asked, signed_in.user)
+    view = _view(asked, offered)
+    if view.fingerprint != seen:
+        return AskConsent(view)
     optional = frozenset(asked.client.optional_scopes)
     granted = tuple(scope for scope in offered if scope not in optional or scope in selected)
     if not granted and not asked.details:

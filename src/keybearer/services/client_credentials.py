@@ -67,7 +67,7 @@ class ClientCredentialsAtOnce:
     def draft(self, leave: Leave) -> Issued:
         """Make the token; raises ``OAuthError``, also when the client asks too often, and ``NotReady``."""
         client = leave.entitlement.client
-        takes = takes_of(self._authority.settings, client)
+        takes = takes_of(self._authority.settings, client, None)
         if takes:
             if self._immediate is None:
                 raise NotReady

@@ -7,7 +7,8 @@ Spec: draft-ietf-oauth-client-id-metadata-document §3 to §6.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,13 +23,25 @@ from ..core.records import State
 from ..ports import UnitOfWork
 from ..wire.registration import ClientMetadata
 from .authority import SYSTEM, Authority, Deed
-from .client_registration import PROJECT, check, client_from, ground_of, take_share
+from .client_registration import PROJECT, check, check_sector, client_from, ground_of, take_share
 
 MAX_DOCUMENT: Final = 16_384
 MIN_KEPT_IN: Final = 5 * MINUTE
 MAX_KEPT_IN: Final = DAY
 KEPT_IN: Final = 60 * MINUTE
 """How long a document is kept that does not say."""
+NOT_AGAIN_IN: Final = 30 * SECOND
+"""How long a document that could not be read is left alone: each request would make this authority fetch."""
+MAX_LOOKED_AT: Final = 5_000
+
+
+@dataclass(slots=True)
+class Look:
+    """One document as this process looks at it: once at a time, and not again soon after it failed."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failed_at: Instant | None = None
+
 
 _METHODS: Final = (ClientAuthMethod.NONE, ClientAuthMethod.PRIVATE_KEY_JWT)
 """A document is public, so it cannot agree on a secret. Spec: §6.2."""
@@ -46,16 +59,42 @@ async def resolve(authority: Authority, client_id: str, source: str) -> None:
         return
     if not authority.settings.client_metadata_documents:
         raise InvalidClient("Clients are not described by URLs here; register this client.")
-    now = authority.clock.now()
-    try:
-        stored: Client | None = await authority.store.get(Client, record_id(client_id))
-    except NotFound:
-        stored = None
-    if stored is not None and stored.document_expires_at is not None and now < stored.document_expires_at:
+    if not _needs_a_look(await _stored(authority, client_id), authority.clock.now()):
         return
     problem = problem_of(client_id)
     if problem is not None:
         raise InvalidClient(f"client_id {problem}.")
+    looks = authority.document_looks
+    if len(looks) >= MAX_LOOKED_AT:
+        looks.clear()
+    look = looks.setdefault(client_id, Look())
+    async with look.lock:
+        stored, now = await _stored(authority, client_id), authority.clock.now()
+        if not _needs_a_look(stored, now):
+            return
+        if look.failed_at is not None and now < look.failed_at + NOT_AGAIN_IN:
+            raise InvalidClient("The client's document could not be read a moment ago; try again in a minute.")
+        look.failed_at = now
+        await _look(authority, client_id, source, stored, now)
+        look.failed_at = None
+
+
+async def _stored(authority: Authority, client_id: str) -> Client | None:
+    try:
+        return await authority.store.get(Client, record_id(client_id))
+    except NotFound:
+        return None
+
+
+def _needs_a_look(stored: Client | None, now: Instant) -> bool:
+    """Tell whether a document must be read. What an operator took out of service is not looked at any more."""
+    if stored is None:
+        return True
+    is_fresh = stored.document_expires_at is not None and now < stored.document_expires_at
+    return not is_fresh and stored.state not in (State.REVOKED, State.DELETED)
+
+
+async def _look(authority: Authority, client_id: str, source: str, stored: Client | None, now: Instant) -> None:
     try:
         if stored is None:
             await take_share(authority, source)
@@ -106,6 +145,7 @@ async def _fetched(authority: Authority, url: str) -> tuple[Client, int]:
         raise InvalidClientMetadata("token_endpoint_auth_method must be none or private_key_jwt")
     client = replace(client, id=record_id(url), document_uri=url, origin=ClientOrigin.METADATA_DOCUMENT)
     check(client, ground)
+    await check_sector(authority, client)
     kept_in = KEPT_IN if fetched.max_age is None else fetched.max_age * SECOND
     return client, min(max(kept_in, MIN_KEPT_IN), MAX_KEPT_IN)
 

@@ -55,6 +55,12 @@ PATH: Final = "/oauth/register"
 PROJECT: Final = PROJECT_ID + "0" * 15 + "1"
 """The project of clients that registered themselves; its id is fixed, so that two nodes cannot make two."""
 
+UPDATES_PER_DAY: Final = 100
+"""How often a client may replace its registration: each time is an entry in the logs, and may be a fetch."""
+
+GRANTS: Final = frozenset({GrantType.AUTHORIZATION_CODE, GrantType.REFRESH_TOKEN, GrantType.DEVICE_CODE})
+"""What strangers' clients may use: grants in which a user decides. Nobody vouches for what they do by themselves."""
+
 _OWNER: Final = "registration"
 _COPIED: Final = (
     "client_uri",
@@ -107,7 +113,7 @@ async def register(
         origin=ClientOrigin.REGISTERED,
     )
     check(client, ground)
-    await _check_sector(authority, client)
+    await check_sector(authority, client)
     secret: Secret | None = None
     if client.token_endpoint_auth_method in SECRET_METHODS:
         secret, stored = new_secret(authority, client, 1, now)
@@ -149,13 +155,14 @@ async def update(authority: Authority, client: Client, asked: ClientMetadata) ->
     """Replace a client's registration with what it sends; what it leaves out is reset. Spec: RFC 7592 §2.2."""
     if asked.client_id != client.id:
         raise InvalidClientMetadata("client_id must be the one that was registered.")
+    await _take_update(authority, client)
     ground = await ground_of(authority, client.project_id)
     wanted = client_from(authority, asked, ground)
     method = wanted.token_endpoint_auth_method
     needs_another = method in SECRET_METHODS and (not client.secrets or method is ClientAuthMethod.SECRET_JWT)
     if needs_another and method is not client.token_endpoint_auth_method:
         raise InvalidClientMetadata("token_endpoint_auth_method cannot change to one that needs another secret.")
-    await _check_sector(authority, wanted)
+    await check_sector(authority, wanted)
     by = Caller(actor=client.id, permissions=frozenset(), project_id=client.project_id)
 
     async def work(uow: UnitOfWork) -> Client:
@@ -212,6 +219,15 @@ async def take_share(authority: Authority, source: str) -> None:
     if charged.code is not Code.VALID:
         retry_in = max((state.retry_in for state in charged.quotas if state.exceeded), default=HOUR)
         raise TooManyRequests("Too many clients registered today; try again later.", retry_in)
+
+
+async def _take_update(authority: Authority, client: Client) -> None:
+    """Count a change of a registration; raises ``TooManyRequests`` when the client has changed too often today."""
+    take = QuotaTake(f"{_OWNER}:{client.id}", Quota("updates", UPDATES_PER_DAY, CalendarUnit.DAY), 1)
+    charged = await authority.store.charge(Charge(_OWNER, None, (), (take,), authority.clock.now()))
+    if charged.code is not Code.VALID:
+        retry_in = max((state.retry_in for state in charged.quotas if state.exceeded), default=HOUR)
+        raise TooManyRequests("This registration changed too often today; try again later.", retry_in)
 
 
 async def ground_of(authority: Authority, project_id: str) -> Ground:
@@ -290,7 +306,7 @@ def _of(kind: Any, text: str, field: str) -> Any:
         raise InvalidClientMetadata(f"{field} has {text[:60]!r}; it may be {names}.") from None
 
 
-async def _check_sector(authority: Authority, client: Client) -> None:
+async def check_sector(authority: Authority, client: Client) -> None:
     """Raise ``InvalidClientMetadata`` unless the sector's document lists every redirect URI.
 
     Else a client could join the sector of others, and see their users by the same name. Spec: OIDC Registration §5.
@@ -315,6 +331,9 @@ def check(client: Client, ground: Ground) -> None:
     problems = Problems()
     check_client(problems, client, tuple(ground.apis.values()))
     _raise(problems.found)
+    beyond = [grant.value for grant in client.grant_types if grant not in GRANTS]
+    if ground.project.id == PROJECT and beyond:
+        raise InvalidClientMetadata(f"grant_types: {beyond[0]} is for clients that an operator registered.")
 
 
 def _raise(found: list[FieldProblem]) -> None:

@@ -62,6 +62,15 @@ def require_may_hand_on(caller: Caller, before: Sequence[str], after: Sequence[s
             raise NotPermitted(f"Letting a client ask for {scope!r} needs {own_api.ADMIN!r}.", missing=(scope,))
 
 
+def require_may_trust(caller: Caller, before: bool, after: bool) -> None:
+    """Raise ``NotPermitted`` when a project's caller would spare its client the consent of users, who are everybody's.
+
+    Spec: RFC 9700 §4.15, OWASP API5.
+    """
+    if after and not before and caller.project_id is not None:
+        raise NotPermitted("Only a key of the authority's own project may spare a client the consent of users.")
+
+
 def _check_uris(problems: Problems, client: Client) -> None:
     for field in ("redirect_uris", "post_logout_redirect_uris"):
         for index, uri in enumerate(getattr(client, field)):

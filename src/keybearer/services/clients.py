@@ -25,7 +25,7 @@ from ..wire.clients import (
     UpdateClient,
 )
 from .authority import Authority, Caller, Deed
-from .client_rules import check_client, require_may_hand_on
+from .client_rules import check_client, require_may_hand_on, require_may_trust
 from .grounds import read_ground
 from .limits import limit_specs, quota_specs, to_limits, to_quotas
 from .paging import Page, PageQuery, read_page
@@ -58,6 +58,7 @@ async def create(authority: Authority, caller: Caller, body: CreateClient) -> Is
     check_client(problems, draft, tuple(ground.apis.values()))
     problems.settle()
     require_may_hand_on(caller, (), draft.scopes)
+    require_may_trust(caller, False, draft.is_first_party)
     secret: Secret | None = None
     if draft.token_endpoint_auth_method in SECRET_METHODS:
         secret, stored = new_secret(authority, draft, 1, now)
@@ -107,6 +108,7 @@ async def update(authority: Authority, caller: Caller, client_id: str, body: Upd
         check_client(problems, changed, tuple(ground.apis.values()))
         problems.settle()
         require_may_hand_on(caller, client.scopes, changed.scopes)
+        require_may_trust(caller, client.is_first_party, changed.is_first_party)
         if changed.token_endpoint_auth_method is ClientAuthMethod.SECRET_JWT and not any(
             secret.sealed for secret in changed.secrets
         ):

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
+
+import msgspec
 
 from ..core.authorization_details import TYPES_MEMBER, Details
 from ..core.clients import Client, GrantType
@@ -68,6 +71,13 @@ class ConsentView:
     lasts: str
 
     @property
+    def fingerprint(self) -> str:
+        """What is shown, in short: an answer counts for what its page showed, and for nothing else."""
+        client = (self.client.id, self.client.name, self.client.document_uri, self.redirect_uri)
+        seen = (client, self.groups, self.details, self.claims, self.lasts)
+        return sha256(msgspec.json.encode(seen)).hexdigest()
+
+    @property
     def redirect_host(self) -> str:
         """What a user can recognise of where the answer goes."""
         return host_of(self.redirect_uri) if self.redirect_uri else ""
@@ -96,15 +106,19 @@ def view(
     *,
     redirect_uri: str = "",
     claims: tuple[str, ...] = (),
+    offline: bool = False,
 ) -> ConsentView:
-    """Return what to show for these scopes and details, which the user is entitled to grant."""
+    """Return what to show for these scopes and details, which the user is entitled to grant.
+
+    ``offline`` says that what is granted outlives the session whatever the scopes are, as with devices.
+    """
     return ConsentView(
         client=client,
         redirect_uri=redirect_uri,
         groups=groups_of(client, apis, scopes),
         details=tuple(detail_lines(apis, one) for one in details),
         claims=claims,
-        lasts=lasts(client, offline="offline_access" in scopes),
+        lasts=lasts(client, offline=offline or "offline_access" in scopes),
     )
 
 

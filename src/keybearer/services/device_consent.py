@@ -41,17 +41,26 @@ async def offered(authority: Authority, found: FoundDevice, user: User) -> Offer
     if not scopes and not asked.authorization_details:
         raise AccessDenied("Nothing of what the device asks for is yours to give.")
     details = tuple(asked.authorization_details)
-    return Offered(consent.view(client, apis, scopes, details), apis, scopes)
+    return Offered(consent.view(client, apis, scopes, details, offline=True), apis, scopes)
 
 
 async def approve(
-    authority: Authority, caller: Caller, found: FoundDevice, signed_in: SignedIn, selected: frozenset[str]
-) -> None:
+    authority: Authority,
+    caller: Caller,
+    found: FoundDevice,
+    signed_in: SignedIn,
+    selected: frozenset[str],
+    *,
+    seen: str,
+) -> bool:
     """Let a device have what is required and what is ``selected`` of what is optional, in one transaction.
 
+    ``seen`` is the fingerprint of what the page showed: false when that has changed, and the user must be asked again.
     Raises ``AccessDenied`` when nothing is left, and ``Conflict`` when the device was answered meanwhile.
     """
     offer = await offered(authority, found, signed_in.user)
+    if offer.view.fingerprint != seen:
+        return False
     client, details = offer.view.client, tuple(found.request.authorization_details)
     granted = tuple(scope for scope in offer.scopes if scope not in client.optional_scopes or scope in selected)
     if not granted and not details:
@@ -71,6 +80,7 @@ async def approve(
         await device.approve(uow, authority, caller, found, user=user, grant=grant, session=session, granted=granted)
 
     await authority.store.transact(work)
+    return True
 
 
 async def deny(authority: Authority, caller: Caller, found: FoundDevice, signed_in: SignedIn) -> None:

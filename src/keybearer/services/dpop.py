@@ -23,6 +23,7 @@ from ..formats.assertion import instant_of
 from ..formats.jws import ASYMMETRIC, InvalidJws
 from ..ports import Keyring, UnitOfWork
 from .authority import Authority
+from .own_tokens import find_access_token
 
 TYP: Final = "dpop+jwt"
 FRESH_IN: Final = MINUTE
@@ -49,12 +50,14 @@ async def check_proof(
     url: str,
     access_token: str | None = None,
     needs_nonce: bool = False,
+    bound_to: str | None = None,
 ) -> str:
     """Return the thumbprint of the key that a proof is made with.
 
     ``url`` is this endpoint's own, never taken from the request's ``Host``. With ``access_token`` the proof must be for
     it (``ath``). Raises ``InvalidDpopProof``, and ``UseDpopNonce`` for a nonce that is old, or missing where one is
-    needed. Spec: RFC 9449 §4.3.
+    needed. With ``bound_to`` only a proof of that key is remembered: one of another is of somebody without a good
+    token, and must not cost a write. Spec: RFC 9449 §4.3.
     """
     now = authority.clock.now()
     jwk, claims = _verified(proof)
@@ -78,8 +81,19 @@ async def check_proof(
     if (needs_nonce and nonce is None) or (nonce is not None and not is_nonce(authority.keyring, nonce, now)):
         raise UseDpopNonce(new_nonce(authority.keyring, now))
     thumbprint = thumbprint_of(jwk)
-    await _use_once(authority, thumbprint, jti, now)
+    if bound_to is None or hmac.compare_digest(thumbprint.encode(), bound_to.encode()):
+        await _use_once(authority, thumbprint, jti, now)
     return thumbprint
+
+
+async def check_proof_with(authority: Authority, access_token: str, proof: str, *, method: str, url: str) -> str:
+    """Return the thumbprint of the key of a proof that came with an access token, as ``check_proof`` does.
+
+    Whether it is the token's key, and the token is good at all, is for ``decide_token``. Spec: RFC 9449 §7.
+    """
+    record = await find_access_token(authority, access_token)
+    bound_to = "" if record is None else record.token.key_thumbprint
+    return await check_proof(authority, proof, method=method, url=url, access_token=access_token, bound_to=bound_to)
 
 
 def _verified(proof: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -32,7 +32,11 @@ FLOW_IN: Final = HOUR
 """How long a user may take to answer."""
 
 PUSHES: Final = RateLimit("pushed-requests", limit=600, period_in=MINUTE, burst=120)
-"""How many requests one client may push from one address: public clients prove nothing, and each push is a row."""
+"""How many requests one client may push from one address."""
+PUBLIC_PUSHES: Final = RateLimit("pushed-requests", limit=60, period_in=MINUTE, burst=60)
+"""The same for public clients, whose pushes anybody can send."""
+MAX_PUSHED: Final = 20_000
+"""The most characters of a pushed request: it is kept for an hour."""
 _NOT_KEPT: Final = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
 
 _BAD: Final = "The request_uri is unknown, of another client, used, or over."
@@ -113,7 +117,8 @@ async def use_up(uow: UnitOfWork, pushed_id: str, now: Instant) -> None:
 
 async def slow_down(limiter: Limiter, client: Client, source: str | None) -> None:
     """Raise ``TooManyRequests`` for a client that pushes too many requests."""
-    taken = await limiter.take([Take(bound, 1) for bound in bind_limits(f"push/{client.id}/{source}", (PUSHES,))])
+    limit = PUBLIC_PUSHES if client.is_public else PUSHES
+    taken = await limiter.take([Take(bound, 1) for bound in bind_limits(f"push/{client.id}/{source}", (limit,))])
     if not taken.admitted:
         raise TooManyRequests("This client pushes too many requests; wait a little.", taken.retry_in)
 
@@ -125,6 +130,8 @@ def parameters_in(form: Form) -> Parameters:
 
 
 def check_pushable(parameters: Parameters) -> None:
-    """Raise ``InvalidRequest`` for a request that refers to another one. Spec: RFC 9126 §2.1."""
+    """Raise ``InvalidRequest`` for a request that refers to another one, or is too large. Spec: RFC 9126 §2.1, §2.3."""
+    if sum(len(name) + len(value) for name, value in parameters.pairs()) > MAX_PUSHED:
+        raise InvalidRequest(f"A pushed request may have {MAX_PUSHED:,} characters at most.")
     if parameters.get("request_uri") or "request_uri" in parameters.repeated:
         raise InvalidRequest("request_uri must not be pushed.")

@@ -24,7 +24,7 @@ from ..settings import Settings
 from ..verify import Verifier
 from . import issue
 from .authority import Authority
-from .client_authentication import ClientAuthentication, OAuthRequest
+from .client_authentication import Address, ClientAuthentication, OAuthRequest
 from .dpop import check_proof
 from .key_sets import KeySets
 from .providers import Providers
@@ -53,7 +53,7 @@ class TokenEndpoint:
         """Return the members of the answer; raises ``OAuthError``, and ``Unavailable`` when nothing was issued."""
         authority, form = self._authority, request.form
         client, project, apis = await self._authentication.client_of(request)
-        await self._slow_down(client)
+        await self._slow_down(client, request.source)
         grant_type = form.need("grant_type")
         grant = _BY_TYPE.get(grant_type)
         if grant is None:
@@ -87,8 +87,8 @@ class TokenEndpoint:
         self._observer.issued(project.id, client.id, issued.token.api_id or "", token_request.now)
         return await issue.answer(authority, issued, authority.clock.now())
 
-    async def _slow_down(self, client: Client) -> None:
-        takes = takes_of(self._authority.settings, client)
+    async def _slow_down(self, client: Client, source: Address | None) -> None:
+        takes = takes_of(self._authority.settings, client, source)
         if takes:
             taken = await self._verifier.engines.limiter.take(takes)
             if not taken.admitted:
@@ -111,13 +111,18 @@ class TokenEndpoint:
         )
 
 
-def takes_of(settings: Settings, client: Client) -> list[Take]:
-    """Return what one token request of a client takes."""
+def takes_of(settings: Settings, client: Client, source: Address | None) -> list[Take]:
+    """Return what one token request of a client takes.
+
+    Anybody can say that they are a public client: each address then has a budget of its own, or strangers could use it
+    up for everybody.
+    """
     per_minute = settings.token_requests_per_minute
     if not per_minute:
         return []
     limit = RateLimit("token-requests", per_minute, MINUTE, per_minute)
-    return [Take(bound, 1) for bound in bind_limits(f"oauth:{client.id}", (limit,))]
+    owner = f"oauth:{client.id}/{source}" if client.is_public else f"oauth:{client.id}"
+    return [Take(bound, 1) for bound in bind_limits(owner, (limit,))]
 
 
 def _certificate_of(request: OAuthRequest, client: Client) -> str:

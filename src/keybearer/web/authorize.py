@@ -160,13 +160,20 @@ async def advance(site: Site, visit: Visit, flow: Flow, *, is_new: bool = False)
     return await to_step(site, visit, flow, asked, step)
 
 
-async def agree(site: Site, visit: Visit, flow: Flow, selected: frozenset[str]) -> Response:
-    """Take the user's consent."""
+async def agree(site: Site, visit: Visit, flow: Flow, selected: frozenset[str], seen: str) -> Response:
+    """Take the user's consent to what the page showed."""
     loaded = await load(site, visit, flow)
     try:
         asked = await understand(site, loaded)
         step = await authorize.agree(
-            site.authority, caller_of(visit), asked, visit.signed_in, flow.begun_at, selected, chosen=flow.chosen
+            site.authority,
+            caller_of(visit),
+            asked,
+            visit.signed_in,
+            flow.begun_at,
+            selected,
+            seen=seen,
+            chosen=flow.chosen,
         )
     except OAuthError as error:
         return await refuse(site, visit, flow, loaded, error)

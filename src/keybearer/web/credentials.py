@@ -41,11 +41,11 @@ class CredentialEndpoints:
 
     async def _prove(self, asked: Prove) -> str:
         """Return the thumbprint of the key that a proof is made with; raises ``Rejected``. Spec: RFC 9449 §7.2."""
-        from ..services.dpop import check_proof  # JOSE is loaded when it is first needed
+        from ..services.dpop import check_proof_with  # JOSE is loaded when it is first needed
 
         try:
-            return await check_proof(
-                self._authority, asked.proof, method=asked.method, url=asked.url, access_token=asked.access_token
+            return await check_proof_with(
+                self._authority, asked.access_token, asked.proof, method=asked.method, url=asked.url
             )
         except OAuthError as error:
             raise Rejected(Code.PROOF_INVALID, error.description, detail=error.detail) from None

@@ -154,7 +154,7 @@ class Dispatcher:
             call = Call(self.authority, caller, request.path_params, query, decoded, after)
             return Response(encode(await operation.handler(call)), operation.status, headers)
 
-        digest = digest_of(request.method, path, request.scope["query_string"], body)
+        digest = digest_of(request.method, path, request.scope["query_string"], body, caller.project_id or "")
         known = await self._remembered(caller.actor, key, digest)
         if known is not None and getattr(decoded, "wait", False):
             # The first answer may have been lost while it waited for the other nodes.

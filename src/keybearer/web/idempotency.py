@@ -55,10 +55,13 @@ def _bound_to(actor: str, key: str) -> bytes:
     return f"{actor}\n{key}".encode()
 
 
-def digest_of(method: str, path: str, query: bytes, body: bytes) -> bytes:
-    """Return what two requests must share to count as the same."""
+def digest_of(method: str, path: str, query: bytes, body: bytes, project_id: str = "") -> bytes:
+    """Return what two requests must share to count as the same.
+
+    ``project_id`` is the one that the caller is kept to: a user may call with tokens of several.
+    """
     hashed = hashlib.sha256()
-    for part in (method.encode(), path.encode(), query, body):
+    for part in (method.encode(), path.encode(), query, body, project_id.encode()):
         hashed.update(len(part).to_bytes(8, "big") + part)
     return hashed.digest()
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from ..core.errors import Code, Rejected
 from ..core.oauth_error import OAuthError
 from ..services.authority import Authority
-from ..services.dpop import check_proof
+from ..services.dpop import check_proof_with
 from ..services.metadata import endpoint
 from .carriage import Missing
 from .client_address import TrustedProxies
@@ -59,7 +59,7 @@ async def _proven(authority: Authority, request: Request, scheme: str, text: str
         raise Rejected(Code.PROOF_INVALID, "Send the token as 'Authorization: DPoP', with one DPoP header.")
     try:
         url = endpoint(authority.settings, request.url.path)
-        return await check_proof(authority, proofs[0], method=request.method, url=url, access_token=text)
+        return await check_proof_with(authority, text, proofs[0], method=request.method, url=url)
     except OAuthError as error:
         raise Rejected(Code.PROOF_INVALID, error.description, detail=error.detail) from None
 

@@ -1,18 +1,20 @@
 """Clients that are the URL of their own description: what is believed, kept, and refused."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from keybearer.core.clients import Client, ClientOrigin, record_id
+from keybearer.core.clients import Client, ClientOrigin, GrantType, record_id
 from keybearer.core.errors import NotFound, Unreachable
 from keybearer.core.lifecycle import Change, change
 from keybearer.core.oauth_error import InvalidClient, TooManyRequests
 from keybearer.ports import Fetched
 from keybearer.services.client_documents import problem_of, resolve
 from tests.support.embedded import Embedded, embedded
+from tests.support.oauth import new_key, public_of
 
 URL = "https://app.example.com/oauth/client.json"
 DOCUMENT = {"client_id": URL, "client_name": "Shop", "redirect_uris": ["https://app.example.com/callback"]}
@@ -139,6 +141,7 @@ async def test_what_does_not_answer(world: Embedded) -> None:
         web.fetched = Fetched(status, "application/json", b"{}")
         with pytest.raises(InvalidClient, match=str(status)):
             await resolved(world, web)
+        world.clock.move(31)
 
 
 async def test_an_operator_who_revoked_a_client_is_not_overruled_by_its_document(world: Embedded) -> None:
@@ -178,3 +181,54 @@ async def test_ids_that_are_no_urls_are_left_alone(world: Embedded) -> None:
     await resolve(world.authority, "client_0000000000000000", "192.0.2.1")
     assert not web.asked
     assert record_id("client_0000000000000000") == "client_0000000000000000"
+
+
+@pytest.mark.spec("OIDC Registration", "5", "MUST")
+async def test_a_document_does_not_join_the_sector_of_others(world: Embedded) -> None:
+    """Else a client could see the users of others by the names that they have there."""
+    sector = "https://victim.example.com/sector.json"
+    web = Web(subject_type="pairwise", sector_identifier_uri=sector)
+    with pytest.raises(InvalidClient, match="sector_identifier_uri"):
+        await resolved(world, web)
+    assert web.asked == [URL, sector]
+    with pytest.raises(NotFound):
+        await world.store.get(Client, record_id(URL))
+
+
+@pytest.mark.parametrize(
+    "grant", ["client_credentials", GrantType.TOKEN_EXCHANGE.value, GrantType.JWT_BEARER.value], ids=str
+)
+async def test_a_document_has_no_grant_without_a_user(world: Embedded, grant: str) -> None:
+    keys = {"keys": [public_of(new_key())]}
+    web = Web(token_endpoint_auth_method="private_key_jwt", jwks=keys, grant_types=["authorization_code", grant])
+    with pytest.raises(InvalidClient, match="operator"):
+        await resolved(world, web)
+
+
+async def test_a_document_that_fails_is_not_fetched_at_every_request(world: Embedded) -> None:
+    """A known document that has gone would let strangers make this authority knock there as often as they like."""
+    web = Web()
+    await resolved(world, web)
+    world.clock.move(3601)
+    good, web.fetched = web.fetched, Fetched(500, "", b"")
+    for _ in range(5):
+        with pytest.raises(InvalidClient):
+            await resolved(world, web)
+    assert len(web.asked) == 2
+    world.clock.move(31)
+    web.fetched = good
+    await asyncio.gather(*(resolved(world, web) for _ in range(5)))
+    assert len(web.asked) == 3
+
+
+async def test_a_document_of_a_revoked_client_is_not_fetched(world: Embedded) -> None:
+    web = Web()
+    client = await resolved(world, web)
+
+    async def work(uow: Any) -> None:
+        await uow.update(change(await uow.get(Client, client.id), Change.REVOKE, world.clock.now()))
+
+    await world.store.transact(work)
+    world.clock.move(86_401)
+    await resolved(world, web)
+    assert len(web.asked) == 1

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from keybearer.core.clients import Client
+from keybearer.core.clients import Client, GrantType
 from keybearer.core.records import Project, State
 from keybearer.ports import Fetched
 from keybearer.services import apis, client_registration, keys, projects
@@ -254,3 +254,26 @@ async def test_a_sector_vouches_for_its_redirect_uris(
     assert answer.status_code == (201 if registered else 400), answer.text
     if not registered:
         assert answer.json()["error"] == "invalid_client_metadata"
+
+
+@pytest.mark.parametrize(
+    "grant", ["client_credentials", GrantType.TOKEN_EXCHANGE.value, GrantType.JWT_BEARER.value], ids=str
+)
+async def test_a_stranger_has_no_grant_without_a_user(world: Embedded, grant: str) -> None:
+    """What a user may agree to is not what a stranger may do by themselves."""
+    answer = await register(world, grant_types=["authorization_code", grant])
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+    said = (await register(world, grant_types=["authorization_code", "refresh_token"])).json()
+    body = {"client_id": said["client_id"], "redirect_uris": [REDIRECT], "grant_types": [grant]}
+    assert (await manage(world, "PUT", said, json=body)).status_code == 400
+
+
+async def test_a_registration_does_not_change_without_end(world: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change is an entry in the logs: one registration would do to fill the disk."""
+    monkeypatch.setattr(client_registration, "UPDATES_PER_DAY", 3)
+    said = (await register(world)).json()
+    body = {"client_id": said["client_id"], "redirect_uris": [REDIRECT]}
+    statuses = [(await manage(world, "PUT", said, json=body)).status_code for _ in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
+    world.clock.move(86_400)
+    assert (await manage(world, "PUT", said, json=body)).status_code == 200

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keybearer.core.clients import Client, GrantType
+from keybearer.core.clients import Client, ClientOrigin, GrantType
 from keybearer.core.grants import Grant
 from keybearer.core.records import Api
 from keybearer.core.users import User
@@ -14,6 +14,7 @@ from keybearer.ports import Query
 from tests.support.authorizing import (
     at_back_channel,
     browsing,
+    changed,
     give_secret,
     make_api,
     make_client,
@@ -60,6 +61,44 @@ async def device(world: Embedded, api: Api) -> Device:
 @pytest.fixture
 async def ada(world: Embedded) -> User:
     return await make_user(world)
+
+
+async def test_what_a_device_may_have_outlives_the_session_and_the_page_says_so(
+    world: Embedded, device: Device, ada: User
+) -> None:
+    started = await device.start()
+    async with browsing(world) as browser:
+        await signed_in(browser, ada)
+        page = await browser.send(await browser.get(f"/device?user_code={started['user_code']}"))
+        assert "until you withdraw it, for 30 days at most" in page.text
+        assert "Nobody here vouches" not in page.text
+
+
+async def test_a_device_of_a_client_that_named_itself_is_shown_as_such(
+    world: Embedded, device: Device, ada: User
+) -> None:
+    """RFC 8628 §5.4: a stranger's code in a friendly message is how people are fooled."""
+    await changed(world, device.client, origin=ClientOrigin.REGISTERED)
+    started = await device.start()
+    async with browsing(world) as browser:
+        await signed_in(browser, ada)
+        page = await browser.send(await browser.get(f"/device?user_code={started['user_code']}"))
+        assert "This application registered itself. Nobody here vouches for its name" in page.text
+
+
+async def test_an_answer_to_a_device_counts_for_what_the_page_showed(
+    world: Embedded, device: Device, ada: User
+) -> None:
+    started = await device.start()
+    async with browsing(world) as browser:
+        await signed_in(browser, ada)
+        page = await browser.send(await browser.get(f"/device?user_code={started['user_code']}"))
+        await changed(world, device.client, name="Keybearer Security")
+        page = await browser.send(page, button="submit")
+        assert "Keybearer Security" in page.text
+        assert (await device.poll(started))["error"] == "authorization_pending"
+        await browser.send(page, button="submit")
+        assert "access_token" in await device.poll(started)
 
 
 @pytest.mark.spec("RFC 8628", "3.3", "MUST")

@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from keybearer.core.clients import Client, ClientAuthMethod
-from keybearer.core.lifecycle import touch
-from keybearer.ports import UnitOfWork
-from tests.support.authorizing import REDIRECT_URI, asking, browsing, make_api, make_client, sign_in_at, signed_in
+from tests.support.authorizing import (
+    REDIRECT_URI,
+    asking,
+    browsing,
+    changed,
+    make_api,
+    make_client,
+    sign_in_at,
+    signed_in,
+)
 from tests.support.embedded import Embedded
 from tests.support.oauth import claims_in, new_key, public_of, signed
 from tests.support.people import make_user
@@ -22,15 +29,6 @@ KEY, OTHER = new_key(), new_key()
 async def client(world: Embedded) -> Client:
     keys = {"keys": [public_of(KEY, kid="k1")]}
     return await make_client(world, await make_api(world), is_first_party=True, jwks=keys)
-
-
-async def changed(world: Embedded, client: Client, **changes: Any) -> Client:
-    async def work(uow: UnitOfWork) -> Client:
-        found = touch(await uow.get(Client, client.id), world.clock.now(), **changes)
-        await uow.update(found)
-        return found
-
-    return await world.store.transact(work)
 
 
 def request_of(world: Embedded, client: Client, key: Any = KEY, **changes: Any) -> str:

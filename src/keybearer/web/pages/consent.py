@@ -14,6 +14,8 @@ from .site import Site, Visit
 
 SELECTED: Final = "allow."
 """What the name of a scope's box begins with."""
+SEEN: Final = "seen"
+"""The fingerprint of what the page showed."""
 
 
 def routes(site: Site) -> list[Route]:
@@ -48,7 +50,7 @@ async def submit(site: Site, visit: Visit) -> Response:
     match form.get("decision"):
         case "allow":
             selected = frozenset(name.removeprefix(SELECTED) for name in form.one if name.startswith(SELECTED))
-            return await authorize.agree(site, visit, flow, selected)
+            return await authorize.agree(site, visit, flow, selected, form.get(SEEN))
         case "deny":
             return await authorize.deny(site, visit, flow)
         case _:

@@ -16,7 +16,7 @@ from ...core.errors import Conflict
 from ...core.oauth_error import InvalidRequest, OAuthError, TooManyRequests
 from ...services import device, device_consent
 from ...services.device import FoundDevice
-from .consent import SELECTED
+from .consent import SEEN, SELECTED
 from .sessions import browser_name
 from .site import Site, Visit
 
@@ -55,7 +55,9 @@ async def submit(site: Site, visit: Visit) -> Response:
         match form.get("decision"):
             case "allow":
                 selected = frozenset(name.removeprefix(SELECTED) for name in form.one if name.startswith(SELECTED))
-                await device_consent.approve(site.authority, visit.caller, found, who, selected)
+                seen = form.get(SEEN)
+                if not await device_consent.approve(site.authority, visit.caller, found, who, selected, seen=seen):
+                    return await _consent_page(site, visit, found, letters)
                 title, text = "The device is connected", "You can go back to it now."
             case "deny":
                 await device_consent.deny(site.authority, visit.caller, found, who)
