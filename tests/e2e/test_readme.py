@@ -2,20 +2,24 @@
 
 import json
 import os
+import queue
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.e2e.shop import Shop
-from tests.support.authority import Authority, keybearer_command
+from tests.support.authority import ADMIN_EMAIL, Authority, keybearer_command
 from tests.support.nginx import find_nginx
 from tests.support.ports import free_port
+from tests.support.visitor import Visitor
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -120,7 +124,9 @@ def test_the_quick_start_does_what_it_says(pasted: list[str], checkout: Path) ->
     assert not (checkout / "demo").exists()
 
 
-def test_what_follows_the_quick_start_works_too(authority: Callable[..., Authority]) -> None:
+def test_what_follows_the_quick_start_works_too(
+    authority: Callable[..., Authority], monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop = Shop(authority())
     document = (ROOT / "docs/quickstart.md").read_text()
     environment = os.environ | {
@@ -129,16 +135,36 @@ def test_what_follows_the_quick_start_works_too(authority: Callable[..., Authori
         "PROJECT": shop.project["id"],
         "PATH": f"{Path(keybearer_command()).parent}:{os.environ['PATH']}",
     }
-    script = "set -euo pipefail\n" + "\n".join(blocks("sh", document))
+    script = "set -euo pipefail\n" + "\n".join(blocks("sh", document)) + '\necho "$CLIENT_SECRET"\n'
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     publishable, service_key = re.findall(r"kb_[sp]k_live_\w+", done.stdout)
     assert shop.verify(publishable, origin="https://www.shop.example", permissions=["pages:read"])["valid"]
     assert shop.call("GET", f"/v1/projects/{shop.project['id']}")["plan_id"].startswith("plan_")
-    (code,) = blocks("python", document)
+    code, application = blocks("python", document)
     found: dict[str, Any] = {"service_key": service_key, "presented_key": shop.key("pages:read")[1]}
     exec(code.replace("http://127.0.0.1:8080", shop.node.url), found)
     assert found["project"] == shop.project["id"]
+    secret = re.findall(r"kb_cs_\w+", done.stdout)[0]
+    monkeypatch.setenv("CLIENT_SECRET", secret)
+    monkeypatch.setenv("CLIENT_ID", f"client_{secret.split('_')[2]}")
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    _sign_in_to(application.replace("http://127.0.0.1:8080", shop.node.url).replace("8765", str(free_port())), shop)
+
+
+def _sign_in_to(application: str, shop: Shop) -> None:
+    """Run the example of an application, with a person who opens the address that it prints, and agrees."""
+    printed: queue.Queue[tuple[str, ...]] = queue.Queue()
+    found: dict[str, Any] = {"print": lambda *words: printed.put(words)}
+    with ThreadPoolExecutor(1) as pool, Visitor() as visitor:
+        running = pool.submit(exec, application, found)
+        address = visitor.arrives(printed.get(timeout=20)[1], found["HERE"])
+        assert httpx.get(address, trust_env=False).status_code == 200
+        running.result(30)
+    assert printed.get_nowait() == (ADMIN_EMAIL, "allowed", "openid email offline_access pages:read pages:write")
+    assert shop.verify(found["renewed"]["access_token"], permissions=["pages:write"])["valid"]
+    assert found["renewed"]["access_token"] != found["tokens"]["access_token"]
 
 
 @pytest.mark.parametrize("name", ["verify.md", "api.md"])
