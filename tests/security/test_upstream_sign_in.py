@@ -150,6 +150,27 @@ async def test_an_old_session_there_does_not_count_as_signing_in_again(
     assert FAILED in page.words
 
 
+async def test_a_session_is_as_old_as_the_sign_in_there(
+    world: Embedded, provider: BentProvider, visitor: Visitor
+) -> None:
+    """Who once signed in there has not proved now who they are: what needs a recent sign-in asks for one."""
+    user = await linked(world, provider)
+    now = world.clock.now() // 1_000_000
+    provider.claims = {"auth_time": now - 3600}
+    assert (await visitor.go()).status == 303
+    [session] = await sessions_of(world, user)
+    assert session.authenticated_at == (now - 3600) * 1_000_000
+    assert session.seen_at == world.clock.now()
+    page = await visitor.browser.get("/account/password", follow=False)
+    assert page.location.startswith("/sign-in?")
+    provider.claims = {"auth_time": now - 20}  # a clock that goes a little slow
+    assert (await visitor.leave(to="/account/password"))["prompt"] == "login"
+    assert (await visitor.come_back()).status == 303
+    [session] = await sessions_of(world, user)
+    assert session.authenticated_at == world.clock.now()
+    assert (await visitor.browser.get("/account/password", follow=False)).status == 200
+
+
 @pytest.mark.parametrize("secret", ["post", "none"])
 async def test_other_ways_to_prove_the_client(
     world: Embedded, provider: BentProvider, visitor: Visitor, upstream: Upstream, secret: str
@@ -383,6 +404,7 @@ async def test_a_provider_that_was_changed_or_switched_off_meanwhile(
         {"sub": "x" * 256},
         {"sub": "subject-1\n"},
         {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
+        {"auth_time": "yesterday"},
     ],
     ids=str,
 )

@@ -26,12 +26,16 @@ _HASHES: Final = {"384": sha384, "512": sha512, "DSA": sha512, "519": sha512}
 
 
 class Person(NamedTuple):
-    """Whom a provider vouches for. ``email`` is empty unless the provider says that it verified it."""
+    """Whom a provider vouches for. ``email`` is empty unless the provider says that it verified it.
+
+    ``authenticated_at`` is when they proved who they are there, ``None`` when the provider does not say.
+    """
 
     issuer: str
     subject: str
     email: str
     name: str
+    authenticated_at: Instant | None
 
 
 async def read_id_token(
@@ -77,8 +81,9 @@ async def read_id_token(
     return claims
 
 
-def person_of(issuer: str, claims: Mapping[str, Any]) -> Person:
+def person_of(issuer: str, claims: Mapping[str, Any], now: Instant) -> Person:
     """Return whom these claims are about. An address counts only where ``email_verified`` is the truth value."""
+    seen_at = instant_of(claims.get("auth_time"))
     address = claims.get("email")
     is_verified = claims.get("email_verified") is True and isinstance(address, str)
     name = claims.get("name")
@@ -88,6 +93,7 @@ def person_of(issuer: str, claims: Mapping[str, Any]) -> Person:
         subject=str(claims["sub"]),
         email=(normalise(str(address)) or "") if is_verified else "",
         name=shown if shown.isprintable() else "",
+        authenticated_at=None if seen_at is None else Instant(max(0, min(seen_at, now))),
     )
 
 
@@ -101,9 +107,9 @@ def _check_times(claims: Mapping[str, Any], now: Instant, not_before: Instant | 
         starts_at = instant_of(claims["nbf"])
         if starts_at is None or starts_at > now + SKEW_IN:
             raise InvalidJws("its time has not come")
-    if not_before is not None and "auth_time" in claims:
+    if "auth_time" in claims:
         seen_at = instant_of(claims["auth_time"])
-        if seen_at is None or seen_at < not_before - SKEW_IN:
+        if seen_at is None or (not_before is not None and seen_at < not_before - SKEW_IN):
             raise InvalidJws("the person was not looked at anew")
 
 

@@ -51,8 +51,12 @@ async def start(
     acr: str,
     source: str | None,
     user_agent: str,
+    authenticated_at: Instant | None = None,
 ) -> tuple[Session, Secret]:
-    """Begin a session, and return it with the secret of its cookie, which is nowhere else."""
+    """Begin a session, and return it with the secret of its cookie, which is nowhere else.
+
+    ``authenticated_at`` is when the user proved who they are, where that was not now but earlier, elsewhere.
+    """
     now = authority.clock.now()
     public_id = credential.new_id(now)
     secret = credential.mint(COOKIE_PREFIX, public_id)
@@ -65,7 +69,7 @@ async def start(
         user_id=user.id,
         digest=authority.keyring.digest(pepper_id, secret.reveal()),
         pepper_id=pepper_id,
-        authenticated_at=now,
+        authenticated_at=now if authenticated_at is None else authenticated_at,
         expires_at=Instant(now + settings.session_in * SECOND),
         idle_in=settings.session_idle_in * SECOND,
         seen_at=now,
@@ -93,13 +97,20 @@ async def begin(
     acr: str,
     source: str | None,
     user_agent: str,
+    authenticated_at: Instant | None = None,
 ) -> tuple[Session, Secret]:
     """Begin a session, or go on with the one that this browser has ``before``, if it is this user's.
 
     Going on gives it a new cookie and a new time of authentication; the applications that were signed in with it stay
     so. The session of another user ends. Spec: ASVS 7.2.4.
     """
-    visit: dict[str, Any] = {"amr": amr, "acr": acr, "source": source, "user_agent": user_agent}
+    visit: dict[str, Any] = {
+        "amr": amr,
+        "acr": acr,
+        "source": source,
+        "user_agent": user_agent,
+        "authenticated_at": authenticated_at,
+    }
     try:
         current = None if before is None else await uow.get(Session, before.id)
     except NotFound:  # it was swept meanwhile
@@ -126,6 +137,7 @@ async def _renew(
     acr: str,
     source: str | None,
     user_agent: str,
+    authenticated_at: Instant | None = None,
 ) -> tuple[Session, Secret]:
     now = authority.clock.now()
     secret = credential.mint(COOKIE_PREFIX, session.id.removeprefix(SESSION_ID))
@@ -136,7 +148,7 @@ async def _renew(
         now,
         digest=authority.keyring.digest(pepper_id, secret.reveal()),
         pepper_id=pepper_id,
-        authenticated_at=now,
+        authenticated_at=now if authenticated_at is None else authenticated_at,
         expires_at=Instant(now + settings.session_in * SECOND),
         idle_in=settings.session_idle_in * SECOND,
         seen_at=now,

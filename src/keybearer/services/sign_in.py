@@ -221,7 +221,14 @@ async def _with_code(authority: Authority, text: str, visit: Visit, check: Check
 
 
 async def complete(
-    authority: Authority, user_id: str, amr: tuple[str, ...], visit: Visit, check: Check, ticket: Ticket | None = None
+    authority: Authority,
+    user_id: str,
+    amr: tuple[str, ...],
+    visit: Visit,
+    check: Check,
+    ticket: Ticket | None = None,
+    *,
+    authenticated_at: Instant | None = None,
 ) -> Done:
     """Begin the session, if everything still holds in the transaction that does so. Raises ``SignInRefused``.
 
@@ -259,6 +266,7 @@ async def complete(
             acr=level_of(amr),
             source=visit.source,
             user_agent=visit.user_agent,
+            authenticated_at=authenticated_at,
         )
         device = await attempts.remember_device(uow, authority, user, visit.device)
         return Done(session, user, secret, device)

@@ -225,7 +225,9 @@ async def _person(
         )
         if provider.userinfo_endpoint and "email" in upstream.scopes and "email" not in claims:
             claims = {**await _userinfo(authority, provider, str(tokens["access_token"]), claims), **claims}
-        return person_of(provider.issuer, claims)
+        person = person_of(provider.issuer, claims, authority.clock.now())
+        # Asked for anew, it was just now: the provider's clock, and its whole seconds, must not make it look older.
+        return person._replace(authenticated_at=None) if started.again else person
     except InvalidJws as error:
         raise UpstreamRefused(f"ID token: {error.detail}") from None
 

@@ -64,7 +64,7 @@ async def sign_in(
             await user_links.add_verified(uow, authority, caller, user.id, user.email, link)
         return factors
 
-    return await signing_in.complete(authority, user.id, AMR, visit, check)
+    return await signing_in.complete(authority, user.id, AMR, visit, check, authenticated_at=person.authenticated_at)
 
 
 async def _user_of(authority: Authority, upstream: Upstream, person: Person, visit: Visit) -> tuple[User, bool]:
