@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,24 @@ from joserfc import jwk
 
 from tests.e2e.shop import API, Shop
 from tests.support.authority import ADMIN_EMAIL, Authority
+from tests.support.nginx import Nginx
 from tests.support.node import NotInstalled, converse, packages
 from tests.support.visitor import Visitor
 
 CALLBACK = "http://127.0.0.1:1/callback"
 CODE, REFRESH, MACHINE = "authorization_code", "refresh_token", "client_credentials"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+SETTINGS = {"KEYBEARER_DPOP_NONCES": "1", "KEYBEARER_CLIENT_REGISTRATION": "open"}
+NGINX = """\
+    upstream keybearer { server 127.0.0.1:@KEYBEARER@; }
+    server {
+        listen 127.0.0.1:@PORT@;
+        proxy_set_header Host $http_host;
+        location / { return 404; }
+        location /a/b/ { proxy_pass http://keybearer/; }
+        location ~ ^/.well-known/[a-z-]+/a/b$ { proxy_pass http://keybearer; }
+    }
+"""
 KEYED = {"token_endpoint_auth_method": "private_key_jwt", "grant_types": [CODE, REFRESH, MACHINE]}
 
 
@@ -28,8 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     except NotInstalled as reason:
         pytest.skip(str(reason))
     home = tmp_path_factory.mktemp("node-clients")
-    settings = {"KEYBEARER_DPOP_NONCES": "1", "KEYBEARER_CLIENT_REGISTRATION": "open"}
-    node = Authority(home / "data", home / "logs", environment=settings)
+    node = Authority(home / "data", home / "logs", environment=SETTINGS)
     node.init()
     node.start()
     yield Shop(node, token_format="jwt")
@@ -62,7 +73,34 @@ def _person(visitor: Visitor) -> Any:
     return answer
 
 
+@pytest.fixture
+def world_with_a_path(world: Shop, nginx: Callable[[str], Nginx], tmp_path: Path) -> Iterator[Shop]:
+    """Another authority, whose issuer has a path: it shares an nginx with other things."""
+    node = Authority(tmp_path / "data", tmp_path / "logs")
+    front = nginx(NGINX.replace("@KEYBEARER@", str(node.port)))
+    node.environment = SETTINGS | {"KEYBEARER_ISSUER": f"{front.url}/a/b"}
+    node.init()
+    node.start()
+    yield Shop(node, token_format="jwt")
+    node.stop()
+
+
 def test_openid_client(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
+    _openid_client(world, visitor, tmp_path)
+
+
+def test_oauth4webapi(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
+    _oauth4webapi(world, visitor, tmp_path)
+
+
+def test_an_issuer_with_a_path(world_with_a_path: Shop, visitor: Visitor, tmp_path: Path) -> None:
+    assert world_with_a_path.node.issuer.endswith("/a/b")
+    for number, client in enumerate((_openid_client, _oauth4webapi)):
+        (folder := tmp_path / str(number)).mkdir()
+        client(world_with_a_path, visitor, folder)
+
+
+def _openid_client(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
     seen = converse(tmp_path, "clients/openid_client.mjs", _settings(world), _person(visitor))
     secret, keys = seen["secret"], seen["keys"]
     assert secret["email"] == ADMIN_EMAIL
@@ -88,7 +126,7 @@ def test_openid_client(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
     assert seen["registered"]["email"] == ADMIN_EMAIL
 
 
-def test_oauth4webapi(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
+def _oauth4webapi(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
     signed = {"introspection_signed_response_alg": "ES256", "userinfo_signed_response_alg": "ES256"}
     settings = _settings(world, require_pushed_authorization_requests=True, dpop_bound_access_tokens=True, **signed)
     seen = converse(tmp_path, "clients/oauth4webapi.mjs", settings, _person(visitor))

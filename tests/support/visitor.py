@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import httpx
 
 from tests.support.authority import ADMIN_EMAIL, ADMIN_PASSWORD
-from tests.support.browser import Page
+from tests.support.browser import Form, Page
 
 
 class Visitor:
@@ -32,7 +32,7 @@ class Visitor:
         self, page: Page, values: dict[str, str] | None = None, *, action: str = "", button: str = "", until: str = ""
     ) -> Page:
         """Fill a form in and press a button, by its id; the first one unless it is said otherwise."""
-        form = page.form(action)
+        form = _form(page, action)
         fields = {**form.fields, **(values or {})}
         pressed = next((one for one in form.buttons if button == one.id), form.buttons[0])
         if pressed.name:
@@ -82,3 +82,10 @@ class Visitor:
                 return Page(answer)
             answer = self.http.get(location)
         raise AssertionError(f"too many redirects: {answer.url}")
+
+
+def _form(page: Page, action: str) -> Form:
+    """The first form for this path, wherever the issuer begins."""
+    found = [form for form in page.forms if urlsplit(form.action).path.endswith(action)]
+    assert found, f"there is no form for {action!r} on this page:\n{page.text}"
+    return found[0]
