@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import binascii
+import secrets
 from base64 import b64decode
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -22,7 +24,7 @@ from ..ports import Throttle
 from ..services.authority import Authority
 from ..services.client_authentication import OAuthRequest
 from ..settings import Settings
-from .client_address import TrustedProxies
+from .client_address import FORWARDED_FOR, Address, TrustedProxies
 from .dispatch import body_of, request_id_of
 from .hot import CERTIFICATE
 from .reply import EdgeRequest
@@ -30,6 +32,7 @@ from .reply import EdgeRequest
 MEDIA_TYPE: Final = b"application/x-www-form-urlencoded"
 MAX_FORM: Final = 65_536
 INTROSPECTION_JWT: Final = "application/token-introspection+jwt"
+_UNUSUAL: Final = frozenset({b"dpop"})
 _MAX_HEADER: Final = 16_384
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -72,7 +75,30 @@ class FormsAtOnce:
         self._throttle = throttle
         self._proxies = proxies
         self._limit = min(MAX_FORM, settings.max_body)
+        self._key = secrets.token_bytes(32)
         self._certificate_header = settings.client_certificate_header.lower().encode("latin-1")
+
+    def what_counts(self, request: EdgeRequest) -> tuple[bytes, Address | None] | None:
+        """Return a keyed SHA-256 of all that ``read`` looks at, but for the address, and the address.
+
+        ``None`` when ``read`` would have to tell, or when the address must wait.
+        """
+        fields = dict(request.headers)
+        authorization = fields.get(b"authorization", b"")
+        if len(fields) != len(request.headers) or not _UNUSUAL.isdisjoint(fields) or self._certificate_header in fields:
+            return None
+        source = self._proxies.client_behind(request.peer, fields.get(FORWARDED_FOR))
+        if source is not None and self._throttle.retry_in(source):
+            return None
+        told = b"%s%d %d %s%s%s" % (
+            self._key,
+            len(authorization),
+            len(request.body),
+            authorization,
+            request.body,
+            fields.get(b"content-type", b""),
+        )
+        return sha256(told).digest(), source
 
     def read(self, request: EdgeRequest, *, takes_bearer: bool = False) -> OAuthRequest | None:
         """Return what a request presents, without a certificate; raises ``OAuthError``.

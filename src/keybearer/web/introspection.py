@@ -7,6 +7,7 @@ client, and all that is wrong with a request, but for a key that was refused and
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from ..client_auth.client_secret import living
@@ -65,6 +66,7 @@ class IntrospectionEdge:
         self._count = count
         self._finder = TokenFinder(authority.records, authority.keyring, JwtReader(authority))
         self._callers = KnownCallers(verifier)
+        self._known: dict[bytes, TokenRecord] = {}
         self._answers: dict[str, tuple[TokenRecord, bytes]] = {}
         self._forms = FormsAtOnce(authority.settings, verifier.engines.throttle, proxies)
 
@@ -106,13 +108,23 @@ class IntrospectionEdge:
 
     def _find(self, text: str) -> TokenRecord | None:
         """Return the access token of this text; raises ``NotReady``, and ``_Unusual`` for a refresh token."""
+        # As in ``Verifier``: a text was the token of this very record, and still is while the cache answers with it.
+        mark = sha256(text.encode(errors="surrogatepass")).digest()
+        known = self._known.get(mark)
+        if known is not None and self._finder.is_current(known):
+            return known
         if refresh_token.parse(text) is not None:
             raise _Unusual
         try:
             unverified = opaque.FORMAT.parse(text) or jwt.FORMAT.parse(text)
-            return None if unverified is None else self._finder.find_now(unverified, text)
+            record = None if unverified is None else self._finder.find_now(unverified, text)
         except Rejected:
             return None
+        if record is not None:
+            if len(self._known) >= MAX_ANSWERS:
+                self._known.clear()
+            self._known[mark] = record
+        return record
 
     # Who asks.
 

@@ -154,6 +154,40 @@ async def test_the_same_request_gets_another_token_each_time_and_each_is_counted
     assert [(row["code"], row["count"]) for row in rows] == [("ISSUED", 9)]
 
 
+async def test_what_differs_in_nothing_that_counts_is_not_read_again(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application, other = await both.oauth.client(), await both.oauth.client()
+    await both.oauth.world.authority.records.refresh()
+    connection = both.connect()
+    reads: list[Any] = []
+    read = both.edge._forms.read
+
+    def counted(asked: Any) -> Any:
+        reads.append(asked)
+        return read(asked)
+
+    monkeypatch.setattr(both.edge._forms, "read", counted)
+    mine, form = by(application), {**GRANT, "scope": "orders:read"}
+    for number, (data, headers, code, fresh) in enumerate(
+        (
+            (form, mine, 200, True),
+            (form, mine, 200, False),
+            (form, {**mine, "accept": "application/json"}, 200, False),
+            ({**form, "scope": "orders:write"}, mine, 200, True),
+            (form, by(other), 200, True),
+            (form, {**mine, "content-type": "application/x-www-form-urlencoded; charset=UTF-8"}, 200, True),
+            (form, {**mine, "content-type": "text/plain"}, 400, True),
+            (form, {**mine, "authorization": mine["authorization"].replace("Basic", "basic")}, 200, True),
+            (form, {**mine, "dpop": "x"}, 400, False),
+            (form, mine, 200, False),
+        )
+    ):
+        before = len(reads)
+        status, _ = await connection.ask(request(data, {**headers, "traceparent": f"00-{number}"}))
+        assert (status, len(reads) > before) == (code, fresh), (data, headers)
+
+
 async def test_a_client_that_asks_too_often_is_told_when_to_come_back(both: Both) -> None:
     application = await both.oauth.client()
     connection, asked = both.connect(), request(GRANT, by(application))
@@ -164,12 +198,16 @@ async def test_a_client_that_asks_too_often_is_told_when_to_come_back(both: Both
     assert (await connection.ask(another))[0] == 200
 
 
+@pytest.mark.parametrize("differing", [False, True])
 @pytest.mark.parametrize("ending", ["disabled", "secret", "late secret", "scope", "grant type", "project", "api"])
-async def test_what_a_client_may_no_longer_have_it_does_not_get_again(both: Both, ending: str) -> None:
+async def test_what_a_client_may_no_longer_have_it_does_not_get_again(both: Both, ending: str, differing: bool) -> None:
     oauth = both.oauth
     application = await oauth.client()
-    connection, asked = both.connect(), request({**GRANT, "scope": "orders:read"}, by(application))
+    connection, form = both.connect(), {**GRANT, "scope": "orders:read"}
+    asked = request(form, by(application))
     await known(connection, asked)
+    if differing:
+        asked = request(form, {**by(application), "traceparent": "00-1-1-01"})
     (secret,) = application.client.secrets
     expected = b"invalid_client"
     if ending == "disabled":
@@ -179,7 +217,7 @@ async def test_what_a_client_may_no_longer_have_it_does_not_get_again(both: Both
     elif ending == "late secret":
         ends = Instant(oauth.now + 30 * SECOND)
         await oauth.change(application.client, secrets=(replace(secret, expires_at=ends),))
-        await known(connection, asked)
+        await known(connection, request(form, by(application)))
         oauth.move(30)
     elif ending == "scope":
         await oauth.change(application.client, scopes=("orders:write",))

@@ -212,6 +212,28 @@ async def test_what_alters_the_answer_ends_it_at_the_next_request(both: Both, en
     assert (status, body in answer) == (expected, True)
 
 
+@pytest.mark.parametrize("written", ["opaque", "jwt"])
+async def test_another_question_about_the_same_token_is_answered_as_it_stands(both: Both, written: str) -> None:
+    oauth = both.oauth
+    if written == "jwt":
+        await oauth.change(oauth.api, token_format=JWT)
+    application = await oauth.client()
+    consent = await oauth.consent(application)
+    text = (await consent.tokens(scopes=("orders:read", "orders:write")))["access_token"]
+    connection, number = both.connect(), 0
+
+    async def ask() -> bytes:
+        nonlocal number
+        number += 1
+        return (await connection.ask(request({"token": text, "n": str(number)}, by(application))))[1]
+
+    assert all([b'"active":true' in await ask() for _ in range(3)])
+    await oauth.change(consent.grant, scopes=("orders:write",))
+    assert b'"scope":"orders:write"' in await ask()
+    await oauth.change(consent.session, state=State.REVOKED)
+    assert b'{"active":false}' in await ask()
+
+
 async def test_it_ends_with_the_token_and_with_the_key_that_asks(both: Both) -> None:
     oauth = both.oauth
     application = await oauth.client()
