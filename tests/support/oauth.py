@@ -349,7 +349,8 @@ def public_of(key: Any, **members: Any) -> dict[str, Any]:
 def signed(claims: Mapping[str, Any], key: Any, alg: str = "ES256", **header: Any) -> str:
     """A compact JWS; what is ``None`` in the header is left out of it."""
     protected = {name: value for name, value in {"alg": alg, **header}.items() if value is not None}
-    return str(jws.serialize_compact(protected, json.dumps(claims), key, algorithms=[alg]))
+    registry = jws.JWSRegistry(algorithms=[alg], strict_check_header=False)  # any header may be tried
+    return str(jws.serialize_compact(protected, json.dumps(claims), key, registry=registry))
 
 
 def claims_in(text: str) -> dict[str, Any]:

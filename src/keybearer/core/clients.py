@@ -33,6 +33,11 @@ class ClientAuthMethod(StrEnum):
 SECRET_METHODS: Final = frozenset({ClientAuthMethod.BASIC, ClientAuthMethod.POST, ClientAuthMethod.SECRET_JWT})
 """The methods that need a client secret."""
 
+KEY_METHODS: Final = frozenset(
+    {ClientAuthMethod.PRIVATE_KEY_JWT, ClientAuthMethod.TLS, ClientAuthMethod.SELF_SIGNED_TLS}
+)
+"""The methods that prove a key which never travels."""
+
 
 class GrantType(StrEnum):
     """The grants of the token endpoint, as ``grant_type`` names them."""
@@ -156,6 +161,15 @@ class Client(Record):
     def is_public(self) -> bool:
         """Whether this client cannot keep a secret."""
         return self.token_endpoint_auth_method is ClientAuthMethod.NONE
+
+    @property
+    def keeps_refresh_tokens(self) -> bool:
+        """Whether its refresh tokens stay the same: a copy is worth nothing without the keys that it proves to have.
+
+        Spec: FAPI 2.0 §5.3.2.1 (no rotation), RFC 9700 §4.14.2.
+        """
+        is_bound = self.dpop_bound_access_tokens or self.tls_client_certificate_bound_access_tokens
+        return is_bound and self.token_endpoint_auth_method in KEY_METHODS
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import binascii
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from ..core import strict_json
@@ -142,10 +143,23 @@ def verify_with(unverified: UnverifiedJws, key: Any, algorithm: str) -> Mapping[
     from joserfc.errors import JoseError
 
     try:
-        joserfc_jws.deserialize_compact(unverified.text, key, algorithms=[algorithm])
+        joserfc_jws.deserialize_compact(unverified.text, key, registry=_registry(algorithm))
     except (JoseError, ValueError, TypeError):
         raise InvalidJws("the signature is wrong") from None
     return unverified.unverified_claims
+
+
+@cache
+def _registry(algorithm: str) -> Any:
+    """Return what joserfc is to allow: this algorithm, header members that nobody knows, and headers with an RSA key.
+
+    What a header may hold was looked at by ``parse``; unknown members must be ignored. Spec: RFC 7515 §4.
+    """
+    from joserfc.jws import JWSRegistry
+
+    registry = JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry.max_header_length = MAX_LENGTH
+    return registry
 
 
 _KEY_MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "n", "e", "k"})

@@ -1,8 +1,9 @@
 """``refresh_token``: the next tokens of a family, whose refresh token changes with each use.
 
-The token before the newest is answered for a short grace with the very same successor, for clients that lost the first
-answer, and only until that successor was used. Any older one that comes back was stolen, from the client or by it: the
-family ends, and its access tokens with it. A guess ends nothing.
+That of a client whose keys bind everything stays (``Client.keeps_refresh_tokens``). Of the others the token before the
+newest is answered for a short grace with the very same successor, for clients that lost the first answer, and only
+until that successor was used. Any older one that comes back was stolen, from the client or by it: the family ends, and
+its access tokens with it. A guess ends nothing.
 Spec: RFC 6749 §6, RFC 9700 §4.14.2, ADR 7, SECURITY-BAR 10.
 """
 
@@ -17,6 +18,7 @@ from ..core.clients import GrantType
 from ..core.errors import NotFound
 from ..core.oauth_error import InvalidGrant, InvalidScope, OAuthError
 from ..core.records import State
+from ..core.secret import Secret
 from ..core.target import choose_api
 from ..core.tokens import OFFLINE, TokenFamily, details_in_force
 from ..formats import refresh_token
@@ -51,11 +53,9 @@ class RefreshTokenGrant:
                 return InvalidGrant(_BAD)
             _check_keys(family, request)
             entitlement = await _entitlement(uow, family, request)
+            changed, fresh = _next(family, text, request, desk) if is_newest else (family, desk.successor(family, text))
             if is_newest:
-                changed, fresh = desk.rotated(family, text, request.now)
                 await uow.update_family(changed, generation=family.generation)
-            else:
-                changed, fresh = family, desk.successor(family, text)
             issued = desk.draft(replace(entitlement, family=changed, refresh_token=fresh), request)
             await desk.keep(uow, issued, request, audited=False)
             return issued
@@ -64,6 +64,13 @@ class RefreshTokenGrant:
         if isinstance(outcome, OAuthError):
             raise outcome
         return outcome
+
+
+def _next(family: TokenFamily, text: str, request: TokenRequest, desk: Desk) -> tuple[TokenFamily, Secret | None]:
+    """Return the family after a use of its newest token, and the next token where there is one."""
+    if request.client.keeps_refresh_tokens:
+        return replace(family, rotated_at=request.now, previous_digest=b"", sealed_successor=b""), None
+    return desk.rotated(family, text, request.now)
 
 
 async def _family_of(uow: UnitOfWork, unverified: UnverifiedRefreshToken, request: TokenRequest) -> TokenFamily:

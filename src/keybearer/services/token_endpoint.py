@@ -100,7 +100,7 @@ class TokenEndpoint:
             raise InvalidDpopProof("There is more than one DPoP header.")
         if not request.proofs:
             if client.dpop_bound_access_tokens:
-                raise InvalidDpopProof("This client's tokens are bound to a key: send a DPoP proof.")
+                raise InvalidRequest("This client's tokens are bound to a key: send a DPoP proof.")
             return ""
         return await check_proof(
             self._authority,

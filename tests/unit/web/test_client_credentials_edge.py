@@ -115,7 +115,7 @@ async def test_what_is_unusual_is_answered_by_the_application(both: Both) -> Non
         ({"grant_type": "x"}, mine, "unsupported_grant_type"),
         ({}, mine, "invalid_request"),
         (GRANT, {**mine, "dpop": "x"}, "invalid_dpop_proof"),
-        (GRANT, by(bound), "invalid_dpop_proof"),
+        (GRANT, by(bound), "invalid_request"),
         (GRANT, by(other), "unauthorized_client"),
         ({**GRANT, "client_id": public.client.id}, {}, "unauthorized_client"),
         (GRANT, {"authorization": f"Bearer {oauth.world.root_key}"}, "invalid_request"),
