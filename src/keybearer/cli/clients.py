@@ -348,6 +348,8 @@ def narrow_grant(
         limits=values.each("--limit", limit, values.rate_limit) or UNSET,
         quotas=values.each("--quota", quota, values.quota) or UNSET,
     )
+    if not msgspec.to_builtins(body):
+        raise typer.BadParameter("nothing to change was given")
     session.show(calls.grants.update(id, body), lambda grant: _show_grant(session, grant))
 
 

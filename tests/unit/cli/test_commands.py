@@ -171,6 +171,7 @@ def test_a_field_that_clients_do_not_have_is_refused_before_anything_is_sent(
         assert result.exit_code == 2, value
         assert said in " ".join(result.stderr.split()), result.stderr
     assert run("clients", "update", "client_1").exit_code == 2
+    assert run("grants", "narrow", "grant_1").exit_code == 2
     (tmp_path / "keys.json").write_text('{"keys": []}')
     result = run("clients", "update", "client_1", "--set", f"jwks=@{tmp_path}/keys.json", answers=[CLIENT])
     assert result.recorder.body == {"jwks": {"keys": []}}

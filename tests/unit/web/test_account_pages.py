@@ -196,6 +196,7 @@ async def test_the_password_is_changed_after_a_recent_sign_in(world: Embedded, a
         assert "current password is not right" in wrong.text
         short = await browser.send(page, {"current": PASSWORD, "new": "short"})
         assert short.status == 400
+        assert "The password must have 15 characters at least." in short.text
         page = await browser.send(page, {"current": PASSWORD, "new": OTHER_PASSWORD})
         assert "Your password is changed" in page.text
         world.clock.move(601)

@@ -5,6 +5,9 @@ Every answer is the same whether an address has an account or not (SECURITY-BAR 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -12,6 +15,15 @@ from ...core.artefacts import ArtefactKind
 from ...core.errors import InvalidInput, NotFound
 from ...services import mail_links, registration
 from .site import Site, Visit
+
+_NAMED: Final[Mapping[str, str]] = {
+    "password": "The password",
+    "new": "The password",
+    "email": "The address",
+    "name": "The name",
+    "code": "That",
+    "response": "What the browser sent",
+}
 
 
 def routes(site: Site) -> list[Route]:
@@ -122,6 +134,12 @@ async def verify(site: Site, visit: Visit) -> Response:
 
 
 def in_words(error: InvalidInput) -> str:
-    """Return what is wrong with a form, without the names of its fields."""
-    texts = [problem.message for problem in error.problems]
-    return "; ".join(text[:1].upper() + text[1:] for text in texts) + "." if texts else error.public
+    """Return what is wrong with a form, without the names that its fields have in the code."""
+    texts = [_sentence(problem.field, problem.message) for problem in error.problems]
+    return " ".join(texts) if texts else error.public
+
+
+def _sentence(field: str, message: str) -> str:
+    if message.startswith(("is ", "must ")):
+        message = f"{_NAMED.get(field, 'This')} {message}"
+    return f"{message[:1].upper()}{message[1:]}."
