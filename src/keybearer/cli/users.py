@@ -30,7 +30,7 @@ UserId = Annotated[str, typer.Argument(metavar="USER", help="Id of the user.")]
 
 
 def _claims(texts: Texts) -> dict[str, object]:
-    return dict(values.each("--claim", texts, values.pair))
+    return dict(values.each("--claim", texts, values.claim))
 
 
 def _show(session: Session, user: UserView) -> None:

@@ -103,6 +103,17 @@ def pair(text: str) -> tuple[str, Any]:
     return name, _TRUE.get(value, value)
 
 
+def claim(text: str) -> tuple[str, Any]:
+    """Return the claim of ``name=value``, where ``{…}`` is a JSON object, such as an address; else like ``pair``."""
+    name, value = pair(text)
+    if not isinstance(value, str) or not value.startswith("{"):
+        return name, value
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        raise ValueError(f"the value of {name} begins like a JSON object and is none") from None
+
+
 def worded(text: str) -> tuple[str, str]:
     """Return a name and what it says to people, of ``name`` or ``name=words``."""
     name, _, words = text.partition("=")

@@ -92,6 +92,7 @@ COMMANDS: list[tuple[str, object, str, object, str]] = [
     ("keys credits key_1 --set 0", CREDITS, "PUT /v1/keys/key_1/credits", {"balance": 0}, "7 left"),
     ("users create --email ada@example.com --invite -p orders:approve --link crm=4711 --claim given_name=Ada", USER, "POST /v1/users", ..., "ada@example.com"),
     ("users update user_1 --email-not-verified --clear permissions", USER, "PATCH /v1/users/user_1", {"email_verified": False, "permissions": []}, "orders:approve"),
+    ("users update user_1 --claim address={\"locality\":\"London\"} --claim phone_number=+4420 --claim phone_number_verified=false", USER, "PATCH /v1/users/user_1", {"claims": {"address": {"locality": "London"}, "phone_number": "+4420", "phone_number_verified": False}}, "ada@example.com"),
     ("users list --email ada@example.com", page(USER), "GET /v1/users?email=ada%40example.com&limit=50", None, "user_1  ada@example.com  yes"),
     ("users show user_1", USER, "GET /v1/users/user_1", None, "given_name=Ada"),
     ("users disable user_1", USER, "POST /v1/users/user_1/disable", None, "user_1 disabled"),
