@@ -140,5 +140,6 @@ def _oauth4webapi(world: Shop, visitor: Visitor, tmp_path: Path) -> None:
     assert "pages:read" in claims["scope"].split()
     assert seen["type"] == "dpop"
     assert seen["machine"] == {"type": "dpop", "scope": "pages:write"}
+    assert seen["stays"]
     assert seen["ended"] == "invalid_grant"
     assert world.verify(seen["renewed"], permissions=["pages:read"])["code"] == "REVOKED"

@@ -107,8 +107,10 @@ const machine = await twice(
   () => oauth.clientCredentialsGrantRequest(server, client, authentication, { scope: 'pages:write' }, bound),
   (response) => oauth.processClientCredentialsResponse(server, client, response),
 )
+// Where keys bind everything, the refresh token stays as it is, as FAPI 2.0 wants it.
+const refreshToken = renewed.refresh_token ?? tokens.refresh_token
 await oauth.processRevocationResponse(
-  await oauth.revocationRequest(server, client, authentication, renewed.refresh_token, insecure),
+  await oauth.revocationRequest(server, client, authentication, refreshToken, insecure),
 )
 
 tell({
@@ -119,12 +121,13 @@ tell({
   thumbprint: await DPoP.calculateThumbprint(),
   type: tokens.token_type,
   renewed: renewed.access_token,
+  stays: renewed.refresh_token === undefined,
   machine: { type: machine.token_type, scope: machine.scope },
   ended: await refusal(async () =>
     oauth.processRefreshTokenResponse(
       server,
       client,
-      await oauth.refreshTokenGrantRequest(server, client, authentication, renewed.refresh_token, bound),
+      await oauth.refreshTokenGrantRequest(server, client, authentication, refreshToken, bound),
     ),
   ),
 })
