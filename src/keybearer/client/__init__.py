@@ -10,12 +10,16 @@ Each operation is described once, as a ``Call`` (``records.py``, ``keys.py``, ``
 (``exchange.py``) says how a call is carried out, and two thin drivers do the I/O (``drivers.py``).
 """
 
+from ..core.clients import ClientAuthMethod, GrantType
 from ..core.errors import Code, Rejected
+from ..wire.clients import CreateClient, UpdateClient
+from ..wire.grants import UpdateGrant
 from ..wire.keys import AndroidAppSpec, ImportedSecret, ImportKey, ImportProgress, ImportReport, RestrictionsSpec
 from ..wire.limits import CreditsSpec, QuotaSpec, RateLimitSpec, RefillSpec
 from ..wire.records import PermissionSpec
 from ..wire.verify import VerifyRequest
 from .call import Call, Pages, Stream
+from .clients import IssuedClient
 from .connection import NO_RETRIES, Retries
 from .errors import (
     ClientError,
@@ -58,6 +62,12 @@ __all__ = [
     "Code",
     "Rejected",
     "VerifyRequest",
+    "CreateClient",
+    "UpdateClient",
+    "UpdateGrant",
+    "IssuedClient",
+    "ClientAuthMethod",
+    "GrantType",
     "PermissionSpec",
     "RestrictionsSpec",
     "AndroidAppSpec",

@@ -69,7 +69,7 @@ CLIENT_COMMANDS = [line for line in COMMANDS if line.split()[1] not in UNKEYED]
 
 def test_there_are_examples() -> None:
     assert len(CLIENT_COMMANDS) > 25
-    assert len(blocks("client.md", "python")) == 5
+    assert len(blocks("client.md", "python")) == 6
 
 
 @pytest.mark.parametrize("line", CLIENT_COMMANDS)

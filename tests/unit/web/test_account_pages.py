@@ -221,6 +221,7 @@ async def test_an_authenticator_app_and_recovery_codes(world: Embedded, ada: Use
     give_mailbox(world.authority)
     async with browsing(world) as browser:
         await signed_in(browser, ada)
+        assert not (await browser.get("/account/recovery-codes")).forms, "a button that could only fail"
         page = await browser.send(await browser.get("/account/authenticator"), button="begin")
         found = re.search(r'<code id="secret">([A-Z2-7 ]+)</code>', page.text)
         assert found

@@ -144,7 +144,8 @@ async def show_codes(site: Site, visit: Visit) -> Response:
     """Show how many recovery codes are left."""
     require_recent(site.authority, visit.who)
     factors = await account.factors_of(site.authority, visit.who)
-    return site.page(visit, "recovery_codes.html", left=len(factors.recovery_digests), codes=())
+    left, needed = len(factors.recovery_digests), factors.has_second_factor
+    return site.page(visit, "recovery_codes.html", left=left, codes=(), needed=needed)
 
 
 async def renew_codes(site: Site, visit: Visit) -> Response:
@@ -156,7 +157,7 @@ async def renew_codes(site: Site, visit: Visit) -> Response:
 
 def _codes_page(site: Site, visit: Visit, codes: tuple[Secret, ...]) -> Response:
     shown = [code.reveal() for code in codes]
-    return site.page(visit, "recovery_codes.html", left=len(shown), codes=shown)
+    return site.page(visit, "recovery_codes.html", left=len(shown), codes=shown, needed=True)
 
 
 async def show_passkeys(site: Site, visit: Visit) -> Response:
