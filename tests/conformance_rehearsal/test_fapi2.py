@@ -316,6 +316,11 @@ async def test_client_assertions_that_are_refused(party: Fapi, second: Fapi) -> 
     bare = {"client_id": party.id, "grant_type": "authorization_code", "code": page.answer["code"]}
     answer = await party.suite.http("POST", "/oauth/token", data=bare, headers={"dpop": party.dpop()})
     assert error_of(answer) == (401, "invalid_client")
+    mixed = party.assertion(iss=second.id, sub=second.id)
+    answer = await party.exchange(
+        page, client_assertion=mixed, client_assertion_type=ASSERTION_TYPE, client_id=second.id
+    )
+    assert error_of(answer) == (401, "invalid_client")
     other = await party.exchange(page, client_id=second.id)
     assert error_of(other)[1] in ("invalid_client", "invalid_request", "invalid_grant")
     page = await party.go(await party.pushed())
