@@ -185,6 +185,7 @@ probe_wrk() { type -P wrk; }
 
 NPM="$VENV/npm" # where tests/support/node.py looks: `node`, and a folder of packages for each package-lock.json
 NPM_COMMAND=()  # how npm is called
+NODE_TRIED=0    # whether an installation failed already
 
 node_suits() { # node_suits PROGRAM: it runs, and is Node 22 or later, which the packages need
     "$1" -e 'process.exit(process.versions.node.split(".")[0] < 22 ? 1 : 0)' >/dev/null 2>&1 </dev/null
@@ -198,9 +199,13 @@ find_node() { # sets NPM_COMMAND, and links the program: the machine's own, or o
         NPM_COMMAND=(npm)
     else
         program="$wheel/bin/node"
-        node_suits "$program" || "$VENV/bin/python" -m pip install --quiet --upgrade --no-deps --require-hashes \
-            --target "$NPM/wheel" --requirement "$ROOT/requirements/node.lock" >/dev/null 2>&1 </dev/null || return 1
-        node_suits "$program" || return 1
+        if ! node_suits "$program"; then
+            ((!NODE_TRIED)) || return 1
+            NODE_TRIED=1
+            timeout 300 "$VENV/bin/python" -m pip install --quiet --upgrade --retries 1 --no-deps --require-hashes \
+                --target "$NPM/wheel" --requirement "$ROOT/requirements/node.lock" >/dev/null 2>&1 </dev/null || return 1
+            node_suits "$program" || return 1
+        fi
         NPM_COMMAND=("$program" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
     fi
     ln -sfn "$program" "$NPM/node"
