@@ -168,6 +168,7 @@ probe_postgresql() { # where the newest server is: Debian keeps its programs off
     return 1
 }
 probe_nginx() { PATH="$PATH:/usr/sbin:/usr/local/sbin" type -P nginx; }
+probe_caddy() { type -P caddy; }
 probe_apache() { # the module; the program comes with it
     local module
     for module in /usr/lib{/apache2,64/httpd}/modules/mod_auth_openidc.so; do
