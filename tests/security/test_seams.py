@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -350,3 +354,75 @@ async def test_only_the_authoritys_own_administrators_spare_a_client_the_consent
             assert (await root.patch(path, json={"is_first_party": True})).status_code == 200
         # What it is already, it may stay.
         assert (await http.patch(path, json={"is_first_party": True, "name": "d"})).status_code == 200
+
+
+async def test_who_has_a_whole_network_of_addresses_is_counted_once(oauth: OAuth) -> None:
+    """One machine commands a /64 of IPv6: its addresses must not each have a budget of their own."""
+    application = await oauth.public_client()
+    fields = {"client_id": application.client.id, "scope": "orders:read"}
+    statuses = [
+        (await oauth.post("/oauth/device_authorization", fields, client=(f"2001:db8::{number:x}", 1))).status_code
+        for number in range(62)
+    ]
+    assert statuses.count(200) <= 60
+    assert statuses[-1] == 429
+    assert (await oauth.post("/oauth/device_authorization", fields, client=("2001:db8:1::1", 1))).status_code == 200
+
+
+async def test_a_family_is_over_at_its_absolute_end_however_often_it_was_used(oauth: OAuth, consent: Consent) -> None:
+    said = await consent.tokens()
+    client = consent.application.client
+    steps = client.refresh_token_in // client.refresh_idle_in * 2 + 1
+    for _ in range(steps):
+        oauth.move(client.refresh_token_in / steps / 1_000_000)
+        text = said["refresh_token"]
+        answer = await consent.application.refresh(text)
+        said = answer.json() if answer.status_code == 200 else said
+    assert error_of(answer) == (400, "invalid_grant")
+    assert not await oauth.is_active(text)
+
+
+BOMB = zlib.compress(bytes(1 << 20))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "dir", "enc": "A128CBC-HS256", "zip": "DEF"},
+        {"alg": "PBES2-HS256+A128KW", "enc": "A128CBC-HS256", "p2c": 2**31 - 1, "p2s": "AAAA"},
+        {"alg": "RSA1_5", "enc": "A128CBC-HS256"},
+    ],
+    ids=lambda header: header["alg"],
+)
+async def test_nothing_encrypted_is_opened(oauth: OAuth, header: dict[str, Any]) -> None:
+    """joserfc, python-jose: what a stranger compressed is inflated, and what they counted to is counted."""
+    parts = (json.dumps(header).encode(), b"key", b"iv", BOMB, b"tag")
+    text = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+    application = await oauth.client(jwks={"keys": [public_of(KEY)]})
+    began = time.process_time()
+    assert not await oauth.is_active(text)
+    assert not (await oauth.world.verify(text))["valid"]
+    assert error_of(await application.token(GrantType.JWT_BEARER.value, assertion=text)) == (400, "invalid_grant")
+    fields = {"grant_type": "client_credentials", "client_assertion": text, "client_assertion_type": ASSERTION_TYPE}
+    assert error_of(await oauth.post("/oauth/token", fields)) == (401, "invalid_client")
+    assert error_of(await application.token(headers={"dpop": text})) == (400, "invalid_dpop_proof")
+    answer = await application.post("/oauth/par", {"client_id": application.client.id, "request": text})
+    assert error_of(answer) == (400, "invalid_request_object")
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.spec("OIDC Core", "2", "MUST")
+@pytest.mark.spec("OIDC Core", "12.2", "MUST")
+async def test_an_id_token_is_for_its_client_and_answers_its_request(oauth: OAuth, consent: Consent) -> None:
+    said = await consent.tokens(scopes=("openid",), nonce="n-7")
+    claims = claims_in(said["id_token"])
+    now = oauth.now // 1_000_000
+    assert (claims["iss"], claims["aud"], claims["nonce"]) == (ISSUER, consent.application.client.id, "n-7")
+    assert (claims["sub"], claims["sid"]) == (consent.user.subject, consent.session.id)
+    assert claims["iat"] == now < claims["exp"]
+    assert "nonce" not in claims_in((await consent.tokens(scopes=("openid",), nonce=""))["id_token"])
+    oauth.move(5)
+    renewed = claims_in((await consent.application.refresh(said["refresh_token"])).json()["id_token"])
+    same = ("iss", "sub", "aud", "auth_time")
+    assert {name: renewed[name] for name in same} == {name: claims[name] for name in same}
+    assert renewed["iat"] == now + 5

@@ -13,6 +13,7 @@ MAX_LENGTH: Final = 2000
 
 _LOOPBACK: Final = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::[0-9]{1,5})?((?:/[^#]*)?)", re.ASCII)
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
+_HOST: Final = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?|[0-9a-f:.]+", re.ASCII)
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+", re.ASCII)
 
 
@@ -40,8 +41,8 @@ def problem_of(uri: str) -> str | None:
     if any(segment in ("..", ".") or ";" in segment for segment in parts.path.lower().replace("%2e", ".").split("/")):
         return "must not have '.', '..' or ';' in its path"
     if parts.scheme in ("http", "https"):
-        if not parts.hostname or "@" in parts.netloc:
-            return "needs a host, and no user name"
+        if "@" in parts.netloc or _HOST.fullmatch(parts.hostname or "") is None:
+            return "needs a host in plain letters (xn--… where it has others), and no user name"
         if parts.scheme == "http" and _LOOPBACK.fullmatch(uri) is None:
             return "must use https, except on a loopback address"
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +27,15 @@ def in_networks(address: IPv4Address | IPv6Address, networks: Iterable[Network])
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return any(address.version == network.version and address in network for network in networks)
+
+
+def counted_as(source: str | None) -> str:
+    """Return a source as it is counted: IPv6 by its /64, since one client commands that many addresses."""
+    try:
+        found = ip_address(source or "")
+    except ValueError:
+        return ""
+    return str(ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
 
 
 def origin_of(url: str) -> str | None:

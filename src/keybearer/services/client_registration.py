@@ -38,6 +38,7 @@ from ..core.own_api import is_own
 from ..core.quota import CalendarUnit
 from ..core.records import PROJECT_ID, Project, Quota, State
 from ..core.secret import Secret
+from ..core.sources import counted_as
 from ..core.tokens import IDENTITY_SCOPES
 from ..ports import Charge, QuotaTake, UnitOfWork
 from ..wire.registration import ClientInformation, ClientMetadata
@@ -214,7 +215,7 @@ async def take_share(authority: Authority, source: str) -> None:
         raise AccessDenied("No more clients may register themselves here.")
     day = Quota("registrations", settings.client_registrations_per_day, CalendarUnit.DAY)
     own = Quota("registrations", max(1, settings.client_registrations_per_day // 10), CalendarUnit.DAY)
-    takes = (QuotaTake(_OWNER, day, 1), QuotaTake(f"{_OWNER}:{source}", own, 1))
+    takes = (QuotaTake(_OWNER, day, 1), QuotaTake(f"{_OWNER}:{counted_as(source)}", own, 1))
     charged = await authority.store.charge(Charge(_OWNER, None, (), takes, authority.clock.now()))
     if charged.code is not Code.VALID:
         retry_in = max((state.retry_in for state in charged.quotas if state.exceeded), default=HOUR)

@@ -35,6 +35,7 @@ from ..core.oauth_error import InvalidScope, InvalidTarget, TooManyRequests, Una
 from ..core.records import Api, RateLimit, Take, bind_limits
 from ..core.secret import Secret
 from ..core.sessions import Session
+from ..core.sources import counted_as
 from ..core.target import names_of
 from ..core.tokens import IDENTITY_SCOPES
 from ..core.users import User
@@ -77,7 +78,7 @@ async def start(
     """
     if GrantType.DEVICE_CODE not in client.grant_types:
         raise UnauthorizedClient("This client may not use the device grant.")
-    await _take(limiter, STARTS, f"device-start/{source or client.id}")
+    await _take(limiter, STARTS, f"device-start/{counted_as(source) or client.id}")
     asked = scopes.parse(form["scope"])
     if not set(client.scopes).issuperset(set(asked) - IDENTITY_SCOPES):
         raise InvalidScope("The scope is more than this client may ask for.")
@@ -155,7 +156,7 @@ async def find_by_user_code(
 
     Each look-up takes from the budget of guesses, of the address and of the user who is signed in.
     """
-    for who in (source and f"device-guess/{source}", user_id and f"device-guess/{user_id}"):
+    for who in (source and f"device-guess/{counted_as(source)}", user_id and f"device-guess/{user_id}"):
         if who:
             await _take(limiter, GUESSES, who)
     letters = normalised_user_code(typed)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Final, TypeVar
 
 import msgspec
@@ -23,6 +22,7 @@ from ..core.instant import DAY, MINUTE, Instant
 from ..core.lifecycle import touch, use_up
 from ..core.records import State
 from ..core.secret import Secret
+from ..core.sources import counted_as
 from ..core.users import Factors, User, factors_id
 from ..ports import UnitOfWork, Work
 from . import notices, passwords, sessions
@@ -160,16 +160,7 @@ def request_reset(authority: Authority, email: str, source: str | None) -> None:
 
 def may_write(authority: Authority, address: str, source: str | None) -> bool:
     """Tell whether one more letter may be asked for, for this address and from this source."""
-    return authority.letters_by_source.take(_network(source)) and authority.letters_by_address.take(address)
-
-
-def _network(source: str | None) -> str:
-    """Return a source as it is counted: IPv6 by its /64, since one client commands that many addresses."""
-    try:
-        found = ip_address(source or "")
-    except ValueError:
-        return ""
-    return str(ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+    return authority.letters_by_source.take(counted_as(source)) and authority.letters_by_address.take(address)
 
 
 # Opening

@@ -21,6 +21,7 @@ from ..core.form import Form
 from ..core.instant import HOUR, MINUTE, SECOND, Instant
 from ..core.oauth_error import InvalidRequest, InvalidRequestUri, TooManyRequests
 from ..core.records import RateLimit, Take, bind_limits
+from ..core.sources import counted_as
 from ..ports import Limiter, UnitOfWork
 from .authority import Authority
 
@@ -118,7 +119,9 @@ async def use_up(uow: UnitOfWork, pushed_id: str, now: Instant) -> None:
 async def slow_down(limiter: Limiter, client: Client, source: str | None) -> None:
     """Raise ``TooManyRequests`` for a client that pushes too many requests."""
     limit = PUBLIC_PUSHES if client.is_public else PUSHES
-    taken = await limiter.take([Take(bound, 1) for bound in bind_limits(f"push/{client.id}/{source}", (limit,))])
+    taken = await limiter.take(
+        [Take(bound, 1) for bound in bind_limits(f"push/{client.id}/{counted_as(source)}", (limit,))]
+    )
     if not taken.admitted:
         raise TooManyRequests("This client pushes too many requests; wait a little.", taken.retry_in)
 

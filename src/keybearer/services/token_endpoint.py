@@ -18,6 +18,7 @@ from ..core.oauth_error import (
     UnsupportedGrantType,
 )
 from ..core.records import RateLimit, Take, bind_limits
+from ..core.sources import counted_as
 from ..grants import GRANTS, TokenRequest
 from ..ports import Observer
 from ..settings import Settings
@@ -121,7 +122,7 @@ def takes_of(settings: Settings, client: Client, source: Address | None) -> list
     if not per_minute:
         return []
     limit = RateLimit("token-requests", per_minute, MINUTE, per_minute)
-    owner = f"oauth:{client.id}/{source}" if client.is_public else f"oauth:{client.id}"
+    owner = f"oauth:{client.id}/{counted_as(str(source))}" if client.is_public else f"oauth:{client.id}"
     return [Take(bound, 1) for bound in bind_limits(owner, (limit,))]
 
 
