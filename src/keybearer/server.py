@@ -86,13 +86,21 @@ async def serve(
     return 0
 
 
+TLS12_CIPHERS: Final = "ECDHE+AESGCM"
+"""What TLS 1.2 may use, the oldest version that is spoken. Spec: RFC 9325 §4.2, FAPI 2.0 §5.2.2."""
+
+
 def _tls(settings: Settings) -> dict[str, Any]:
     """Return uvicorn's settings for TLS: clients may show a certificate that ``client_ca`` vouches for (RFC 8705)."""
     if not settings.tls_certificate:
         return {}
     import ssl
 
-    found: dict[str, Any] = {"ssl_certfile": settings.tls_certificate, "ssl_keyfile": settings.tls_key}
+    found: dict[str, Any] = {
+        "ssl_certfile": settings.tls_certificate,
+        "ssl_keyfile": settings.tls_key,
+        "ssl_ciphers": TLS12_CIPHERS,
+    }
     if settings.client_ca:
         found |= {"ssl_ca_certs": settings.client_ca, "ssl_cert_reqs": ssl.CERT_OPTIONAL}
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,6 +93,36 @@ def test_it_speaks_https_and_says_so(scene: Scene) -> None:
     with scene.client() as http:
         assert http.get("/.well-known/openid-configuration").json()["issuer"].startswith("https://")
         assert http.get("/healthz").status_code == 200
+
+
+@pytest.mark.spec("RFC 9325", "4.2", "RECOMMENDED")
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.2.2", "MUST")
+@pytest.mark.parametrize(
+    ("version", "ciphers", "agreed"),
+    [
+        (ssl.TLSVersion.TLSv1_3, "DEFAULT", "TLSv1.3"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE+AESGCM", "TLSv1.2"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE+AES:!AESGCM:!AESCCM", None),
+        (ssl.TLSVersion.TLSv1_2, "DHE+AESGCM", None),
+        (ssl.TLSVersion.TLSv1_2, "AES128-GCM-SHA256", None),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE+CHACHA20", None),
+    ],
+    ids=str,
+)
+def test_only_good_ciphers_are_agreed_to(
+    scene: Scene, version: ssl.TLSVersion, ciphers: str, agreed: str | None
+) -> None:
+    context = ssl.create_default_context(cafile=str(scene.folder / "server.pem"))
+    context.maximum_version = version
+    context.set_ciphers(ciphers)
+    address = ("127.0.0.1", int(scene.node.url.rpartition(":")[2]))
+    with socket.create_connection(address, 10) as plain:
+        if agreed is None:
+            with pytest.raises(ssl.SSLError):
+                context.wrap_socket(plain, server_hostname="127.0.0.1")
+            return
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as wrapped:
+            assert wrapped.version() == agreed
 
 
 @pytest.mark.spec("RFC 8705", "2.1", "MUST")
