@@ -219,6 +219,13 @@ async def test_oidcc_unsigned_request_objects_are_skipped_and_refused_exactly(su
         assert not page.location
 
 
+@pytest.mark.spec("OIDC Core", "6", "MUST")
+async def test_oidcc_request_uris_of_others_are_refused_exactly(party: Party) -> None:
+    page = await party.authorize(request_uri="https://suite.example.net/test/a/keybearer/requests/1")
+    assert page.answer["error"] == "request_uri_not_supported"
+    assert page.answer["state"] == party.asked["state"]
+
+
 @pytest.mark.spec("OIDC Core", "5.5", "MUST")
 async def test_oidcc_claims_essential(party: Party) -> None:
     tokens = await party.tokens(await party.authorize(claims={"userinfo": {"name": {"essential": True}}}))

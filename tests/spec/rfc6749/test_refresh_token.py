@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from keybearer.core import base62, credential
+from keybearer.core.clients import ClientAuthMethod
 from keybearer.core.instant import DAY
 from keybearer.core.permissions import holds
 from keybearer.core.records import State
-from tests.support.oauth import OAuth, error_of
+from tests.support.oauth import ASSERTION_TYPE, OAuth, assertion, error_of, new_key, proof, public_of
 
 pytestmark = pytest.mark.anyio
 READ = ("orders:read",)
@@ -63,6 +67,36 @@ async def test_once_the_successor_was_used_the_token_before_it_ends_the_family(o
     assert error_of(await consent.application.refresh(first)) == GONE
     assert error_of(await consent.application.refresh(third["refresh_token"])) == GONE
     assert not await oauth.is_active(third["access_token"])
+
+
+@pytest.mark.spec("FAPI 2.0 Security Profile", "5.3.2.1", "MUST NOT")
+async def test_what_keys_bind_does_not_rotate_and_still_ends(oauth: OAuth) -> None:
+    key = new_key()
+    application = await oauth.client(
+        token_endpoint_auth_method=ClientAuthMethod.PRIVATE_KEY_JWT,
+        jwks={"keys": [public_of(key)]},
+        dpop_bound_access_tokens=True,
+        refresh_idle_in=10 * DAY,
+        refresh_token_in=25 * DAY,
+    )
+    consent = await oauth.consent(application)
+
+    def proved() -> dict[str, Any]:
+        said = {"client_assertion": assertion(oauth, application, key), "client_assertion_type": ASSERTION_TYPE}
+        return {**said, "headers": {"dpop": proof(oauth, new_key())}}
+
+    code = await consent.code(scopes=READ, offline=True, session_id="")
+    text = (await application.redeem(code, **proved())).json()["refresh_token"]
+    for _ in range(2):  # each use keeps it from lying idle
+        oauth.move(9 * 86_400)
+        answer = await application.refresh(text, **proved())
+        assert answer.status_code == 200, answer.text
+        assert "refresh_token" not in answer.json()
+    assert error_of(await application.refresh(text, headers={})) == (401, "invalid_client")
+    first, second = await asyncio.gather(*(application.refresh(text, **proved()) for _ in range(2)))
+    assert first.status_code == second.status_code == 200
+    oauth.move(8 * 86_400)  # the line as a whole is over
+    assert error_of(await application.refresh(text, **proved())) == GONE
 
 
 async def test_a_guess_ends_nothing(oauth: OAuth) -> None:
