@@ -120,7 +120,7 @@ def _authority(base: Foundation, records: CachedRecords) -> Authority:
         own_project_id=OWN_PROJECT_ID,
         own_api_id=OWN_API_ID,
         passwords=Passwords(base.settings.password_threads),
-        outbox=Outbox(delivery_for(base.settings), sender_of(base.settings)),
+        outbox=Outbox(delivery_for(base.settings), sender_of(base.settings), base.settings.brand_name),
         fetcher=GuardedFetcher(base.settings.fetchable, ca=base.settings.fetch_ca),
     )
 

@@ -125,7 +125,7 @@ def post(authority: Authority, kind: ArtefactKind, email: str, link: str) -> Non
     """Send a link on its way."""
     subject, what, how_long = _WORDS[kind]
     text = (
-        f"To {what}, open this link within {how_long}:\n\n{link}\n\n"
+        f"{authority.settings.brand_name} sends you this link. To {what}, open it within {how_long}:\n\n{link}\n\n"
         "It works once. If you did not expect this message, there is nothing to do: without the link nothing happens.\n"
     )
     authority.outbox.post(Message(email, subject, text))

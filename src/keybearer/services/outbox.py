@@ -23,6 +23,7 @@ from ..core.quota import gcra
 from ..settings import Settings
 
 if TYPE_CHECKING:
+    from email.headerregistry import Address
     from email.message import EmailMessage
 
 log = logging.getLogger(__name__)
@@ -127,9 +128,10 @@ def delivery_for(settings: Settings) -> Delivery:
 class Outbox:
     """Mail, and other work that an answer must not wait for; one per process."""
 
-    def __init__(self, delivery: Delivery, sender: str = "keybearer@localhost") -> None:
+    def __init__(self, delivery: Delivery, sender: str = "keybearer@localhost", name: str = "") -> None:
         self._delivery = delivery
         self._sender = sender
+        self._name = name
         self._tasks: set[asyncio.Task[None]] = set()
 
     def post(self, message: Message) -> None:
@@ -183,7 +185,7 @@ class Outbox:
         from email.utils import formatdate, make_msgid
 
         composed = EmailMessage(policy=SMTP)
-        composed["From"] = self._sender
+        composed["From"] = _from(self._name, self._sender)
         composed["To"] = message.to
         composed["Subject"] = message.subject
         composed["Date"] = formatdate()
@@ -193,6 +195,17 @@ class Outbox:
         plain = message.text.isascii() and all(len(line) <= MAX_LINE for line in message.text.splitlines())
         composed.set_content(message.text, cte="7bit" if plain else None)
         return composed
+
+
+def _from(name: str, sender: str) -> Address | str:
+    """Return who writes. An address that is none by the letter, such as one at an IPv6 host, goes without a name."""
+    from email.errors import HeaderParseError
+    from email.headerregistry import Address
+
+    try:
+        return Address(name, addr_spec=sender) if name else sender
+    except (ValueError, IndexError, HeaderParseError):
+        return sender
 
 
 def sender_of(settings: Settings) -> str:

@@ -7,6 +7,7 @@ import email
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -141,6 +142,24 @@ async def test_a_link_can_be_copied_out_of_the_file(tmp_path: Path) -> None:
     box.post(replace(LETTER, text=f"Open this:\n\n{link}\n"))
     await box.settled()
     assert f"\n{link}\r\n" in next(tmp_path.iterdir()).read_bytes().decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "sender", "shown"),
+    [
+        ("Bücher & Co", "keys@example.com", "Bücher & Co <keys@example.com>"),
+        ("Keys, Inc.", "keys@127.0.0.1", '"Keys, Inc." <keys@127.0.0.1>'),
+        ("Keys", "keybearer@::1", "keybearer@::1"),
+        ("Keys\r\nBcc: eve@example.com", "keys@example.com", "keys@example.com"),
+    ],
+)
+async def test_letters_say_who_writes(tmp_path: Path, name: str, sender: str, shown: str) -> None:
+    box = Outbox(FileDelivery(tmp_path), sender, name)
+    box.post(LETTER)
+    await box.settled()
+    received = email.message_from_bytes(next(tmp_path.iterdir()).read_bytes())
+    assert str(make_header(decode_header(received["From"]))) == shown
+    assert received["Bcc"] is None
 
 
 async def test_the_console(capsys: pytest.CaptureFixture[str]) -> None:
