@@ -196,6 +196,18 @@ async def test_a_form_token_is_good_for_one_form_one_browser_and_one_session(
         assert await world.store.page(Grant, Query({"user_id": ada.id})) == ()
 
 
+async def test_a_form_that_one_user_was_shown_is_not_sent_by_the_next(world: Embedded, ada: User) -> None:
+    """The same browser, and the same form: whoever signed in meanwhile did not mean it."""
+    eve = await make_user(world, "eve@example.com")
+    async with browsing(world) as browser:
+        await signed_in(browser, ada)
+        fields = {**(await browser.get("/account")).form("/account/name").fields, "name": "Changed"}
+        await sign_in_at(browser, await browser.get("/sign-in?again=1"), eve)
+        assert (await browser.post("/account/name", fields)).status == 403
+        fresh = (await browser.get("/account")).form("/account/name").fields
+        assert (await browser.post("/account/name", {**fresh, "name": "Eve"})).status == 200
+
+
 @pytest.mark.parametrize("path", FORMS)
 @pytest.mark.parametrize("body", ["", "form_token=", "form_token=x&x=y", "&&&", "=&=", "%", "a=1&a=2"])
 async def test_an_empty_or_partial_form_passes_no_step(world: Embedded, ada: User, path: str, body: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from keybearer.core.clients import ClientAuthMethod, ClientOrigin, GrantType, record_id
 from keybearer.core.records import State
-from keybearer.services import keys, projects
+from keybearer.ports import UnitOfWork
+from keybearer.services import keys, projects, sessions
 from keybearer.services.grants import narrow
 from keybearer.services.id_tokens import read_hint
 from keybearer.web.idempotency import digest_of
@@ -426,3 +427,44 @@ async def test_an_id_token_is_for_its_client_and_answers_its_request(oauth: OAut
     same = ("iss", "sub", "aud", "auth_time")
     assert {name: renewed[name] for name in same} == {name: claims[name] for name in same}
     assert renewed["iat"] == now + 5
+
+
+@pytest.mark.spec("OIDC Core", "3.1.2.1", "MUST")
+async def test_a_hint_is_an_id_token_of_the_very_client(oauth: OAuth, consent: Consent) -> None:
+    """Another client's ID token says who somebody is there, and must not choose the account here."""
+    own = (await consent.tokens(scopes=("openid",)))["id_token"]
+    other = await oauth.client()
+    access = (await consent.tokens(scopes=("openid",)))["access_token"]
+    asked = {
+        "response_type": "code",
+        "redirect_uri": REDIRECT,
+        "scope": "openid",
+        "prompt": "none",
+        "code_challenge": CHALLENGE,
+        "code_challenge_method": "S256",
+    }
+    async with oauth.world.http("") as http:
+        for client, hint, error in (
+            (consent.application.client, own, "login_required"),
+            (other.client, own, "invalid_request"),
+            (other.client, access, "invalid_request"),
+        ):
+            parameters = {**asked, "client_id": client.id, "id_token_hint": hint}
+            answer = await http.get("/oauth/authorize", params=parameters)
+            assert answer.status_code == 303
+            assert f"error={error}&" in answer.headers["location"]
+
+
+async def test_a_session_is_nobodys_once_its_user_is_switched_off(oauth: OAuth) -> None:
+    """Also one that began while its user was switched off, and was not among those that were ended."""
+    user, authority = await oauth.user(), oauth.world.authority
+
+    async def work(uow: UnitOfWork) -> str:
+        visit = {"amr": ("pwd",), "acr": "", "source": None, "user_agent": ""}
+        _, secret = await sessions.start(uow, authority, oauth.world.root, user, **visit)
+        return secret.reveal()
+
+    cookie = await authority.store.transact(work)
+    assert await sessions.find(authority, cookie) is not None
+    await oauth.change(user, state=State.DISABLED)
+    assert await sessions.find(authority, cookie) is None

@@ -43,6 +43,9 @@ class Look:
     failed_at: Instant | None = None
 
 
+_UNREACHED: Final = (
+    f"It must be answered over https, to the public Internet, within seconds, with {MAX_DOCUMENT:,} bytes at most."
+)
 _METHODS: Final = (ClientAuthMethod.NONE, ClientAuthMethod.PRIVATE_KEY_JWT)
 """A document is public, so it cannot agree on a secret. Spec: §6.2."""
 
@@ -126,7 +129,11 @@ async def _fetched(authority: Authority, url: str) -> tuple[Client, int]:
     """Return the client that a document describes, and how long that holds."""
     if authority.fetcher is None:
         raise Unreachable("This authority fetches nothing.")
-    fetched = await authority.fetcher.get(url, accept="application/json", limit=MAX_DOCUMENT)
+    try:
+        fetched = await authority.fetcher.get(url, accept="application/json", limit=MAX_DOCUMENT)
+    except Unreachable as error:
+        # A stranger asks: which names there are in private networks, and what they lead to, is for the operator alone.
+        raise Unreachable(_UNREACHED, detail=f"{error.public} {error.detail or ''}".strip()) from None
     if fetched.status != 200:
         raise Unreachable(f"It is answered {fetched.status}.")
     try:

@@ -11,6 +11,7 @@ from keybearer.core.clients import Client, ClientOrigin, GrantType, record_id
 from keybearer.core.errors import NotFound, Unreachable
 from keybearer.core.lifecycle import Change, change
 from keybearer.core.oauth_error import InvalidClient, TooManyRequests
+from keybearer.fetch import GuardedFetcher
 from keybearer.ports import Fetched
 from keybearer.services.client_documents import problem_of, resolve
 from tests.support.embedded import Embedded, embedded
@@ -100,7 +101,7 @@ async def test_how_long_a_document_says_it_holds_is_bounded(world: Embedded, say
         ({"token_endpoint_auth_method": "private_key_jwt"}, "jwks"),
         ({"redirect_uris": ["javascript:alert(1)"]}, "redirect_uris"),
         ({"grant_types": ["password"]}, "password"),
-        ({"client_name": "x" * 20_000}, "larger"),
+        ({"client_name": "x" * 20_000}, "16,384 bytes"),
         ({"redirect_uris": "x"}, "redirect_uris"),
     ],
     ids=str,
@@ -232,3 +233,13 @@ async def test_a_document_of_a_revoked_client_is_not_fetched(world: Embedded) ->
     world.clock.move(86_401)
     await resolved(world, web)
     assert len(web.asked) == 1
+
+
+async def test_a_stranger_does_not_learn_what_there_is_in_private_networks(world: Embedded) -> None:
+    said = set()
+    for host in ("127.0.0.1:9", "10.0.0.1", "[fd00::1]", "nobody.invalid"):
+        object.__setattr__(world.authority, "fetcher", GuardedFetcher())
+        with pytest.raises(InvalidClient) as refused:
+            await resolve(world.authority, f"https://{host}/client.json", "192.0.2.1")
+        said.add(refused.value.description)
+    assert len(said) == 1

@@ -170,3 +170,12 @@ def test_keys_that_are_too_weak() -> None:
 def test_a_member_that_comes_twice_in_the_payload() -> None:
     with pytest.raises(InvalidJws):
         jws.verify(jws.parse(_signed(b'{"sub":"ada","sub":"eve"}')), PUBLIC, ASYMMETRIC)
+
+
+@pytest.mark.parametrize("allowed", [frozenset(), HMACS, ASYMMETRIC - {"ES256"}], ids=["none", "hmacs", "others"])
+def test_a_good_signature_of_an_algorithm_that_is_not_wanted_here(allowed: frozenset[str]) -> None:
+    """RFC 8725 §3.1: which algorithms count, the caller says, and not the key."""
+    assert jws.verify(jws.parse(_signed()), PUBLIC, frozenset({"ES256"})) == {"sub": "ada"}
+    with pytest.raises(InvalidJws) as refused:
+        jws.verify(jws.parse(_signed()), PUBLIC, allowed)
+    assert refused.value.detail == "an algorithm that is not allowed here"
