@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from keybearer import server
 from keybearer.settings import Settings
-from keybearer.web.hot import HotRoutes, hot_protocol
+from keybearer.web.hot import hot_protocol
+from keybearer.web.hot_routes import HotRoutes
 from keybearer.web.reply import EdgeRequest, Reply, Steps
 
 PATH = "/v1/verify"

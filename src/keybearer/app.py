@@ -287,7 +287,7 @@ async def _work(
     from .web.client_credentials import ClientCredentialsEdge
     from .web.decision import VerifyEdge
     from .web.forward_auth import ForwardAuthEdge
-    from .web.hot import HotRoutes
+    from .web.hot_routes import HotRoutes
     from .web.introspection import IntrospectionEdge
     from .web.reply import Edge
 

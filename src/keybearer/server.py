@@ -16,7 +16,8 @@ from typing import Any, Final
 import uvicorn
 
 from .settings import Settings
-from .web.hot import HotRoutes, hot_protocol
+from .web.hot import hot_protocol
+from .web.hot_routes import HotRoutes
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from keybearer.settings import Settings
 from keybearer.web.client_address import TrustedProxies
 from keybearer.web.decision import VerifyEdge
 from keybearer.web.forward_auth import ForwardAuthEdge
-from keybearer.web.hot import HotRoutes, hot_protocol
+from keybearer.web.hot import hot_protocol
+from keybearer.web.hot_routes import HotRoutes
 from tests.support.embedded import Embedded
 
 

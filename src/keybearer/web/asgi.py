@@ -27,7 +27,7 @@ from .decision import VerifyEdge
 from .discovery import DiscoveryEndpoints
 from .dispatch import SECURITY_HEADERS, Dispatcher, request_id_of, response_of
 from .forward_auth import ForwardAuthEdge
-from .hot import REQUEST_ID, log_access
+from .hot_routes import REQUEST_ID, log_access
 from .imports import ImportEndpoint
 from .oauth import OAuthEndpoints
 from .openapi import document

@@ -22,7 +22,7 @@ from .bodies import decode_json
 from .carriage import credential_in
 from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, body_of, request_id_of, response_of
-from .hot import SUSPENDED
+from .hot_routes import SUSPENDED
 from .problem import reply_for
 from .reply import Edge, EdgeRequest, Later, Prove, Waiting, next_number, resume, run
 

@@ -24,7 +24,7 @@ from .bodies import decode_json
 from .carriage import credential_in
 from .client_address import TrustedProxies
 from .cursors import open_cursor, seal_cursor
-from .hot import REQUEST_ID, new_request_id
+from .hot_routes import REQUEST_ID, new_request_id
 from .idempotency import IdempotentAnswers, digest_of, key_in
 from .operation import Call, Operation
 from .problem import HttpProblem, reply_for

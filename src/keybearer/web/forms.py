@@ -26,7 +26,7 @@ from ..services.client_authentication import OAuthRequest
 from ..settings import Settings
 from .client_address import FORWARDED_FOR, Address, TrustedProxies
 from .dispatch import body_of, request_id_of
-from .hot import CERTIFICATE
+from .hot_routes import CERTIFICATE
 from .reply import EdgeRequest
 
 MEDIA_TYPE: Final = b"application/x-www-form-urlencoded"
