@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from keybearer.core.clients import ClientAuthMethod, ClientOrigin, GrantType, record_id
-from keybearer.core.records import State
+from keybearer.core.records import Environment, State
 from keybearer.ports import UnitOfWork
 from keybearer.services import keys, projects, sessions
 from keybearer.services.grants import narrow
@@ -21,6 +21,7 @@ from keybearer.web.idempotency import digest_of
 from keybearer.wire.keys import CreateKey
 from keybearer.wire.records import CreateProject
 from tests.support.oauth import (
+    API,
     ASSERTION_TYPE,
     CHALLENGE,
     ISSUER,
@@ -46,7 +47,7 @@ KEY = new_key()
 
 @pytest.fixture
 async def oauth(anyio_backend: str) -> AsyncIterator[OAuth]:
-    async with oauth_world(client_metadata_documents=True) as world:
+    async with oauth_world(client_metadata_documents=True, trusted_proxies=("127.0.0.1/32",)) as world:
         yield world
 
 
@@ -468,3 +469,39 @@ async def test_a_session_is_nobodys_once_its_user_is_switched_off(oauth: OAuth) 
     assert await sessions.find(authority, cookie) is not None
     await oauth.change(user, state=State.DISABLED)
     assert await sessions.find(authority, cookie) is None
+
+
+async def test_an_id_token_is_exchanged_by_its_client_while_its_user_agrees(oauth: OAuth, consent: Consent) -> None:
+    """What was said to one client about who signed in is no leave for another, and none once the consent is gone."""
+    fields = {
+        "subject_token": (await consent.tokens(scopes=("openid",)))["id_token"],
+        "subject_token_type": "urn:ietf:params:oauth:token-type:id_token",
+        "scope": "orders:read",
+    }
+    exchange = GrantType.TOKEN_EXCHANGE.value
+    assert (await consent.application.token(exchange, **fields)).status_code == 200
+    other = await oauth.client()
+    await oauth.grant(consent.user, other)
+    assert error_of(await other.token(exchange, **fields)) == (400, "invalid_grant")
+    await oauth.change(consent.grant, state=State.REVOKED)
+    assert error_of(await consent.application.token(exchange, **fields)) == (400, "invalid_grant")
+
+
+async def test_a_key_for_tests_makes_no_live_token(oauth: OAuth) -> None:
+    world = oauth.world
+    application = await oauth.client()
+    for environment in ("test", "live"):
+        body = CreateKey(oauth.project.id, "k", permissions=["orders:read"], environment=Environment(environment))
+        key = (await keys.create(world.authority, world.root, body)).credential
+        kind = "urn:keybearer:params:oauth:token-type:api-key"
+        fields = {"subject_token": key, "subject_token_type": kind, "resource": API}
+        token = (await application.tokens(GrantType.TOKEN_EXCHANGE.value, **fields))["access_token"]
+        again = {"subject_token": token, "subject_token_type": ACCESS}
+        narrower = (await application.tokens(GrantType.TOKEN_EXCHANGE.value, **again))["access_token"]
+        for text in (token, narrower):
+            assert (await world.verify(text, api=API))["credential"]["environment"] == environment
+            async with world.http(text, client=("127.0.0.1", 1)) as http:
+                answer = await http.get("/forward-auth", params={"api": API}, headers={"x-original-uri": "/"})
+                assert answer.status_code == 200, answer.text
+                assert answer.headers["x-keybearer-environment"] == environment
+                assert (await http.get("/v1/whoami")).json()["environment"] == environment

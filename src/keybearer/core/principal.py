@@ -44,8 +44,11 @@ class Principal(NamedTuple):
 
     @property
     def environment(self) -> Environment:
-        """Live or test; tokens are live."""
-        return self.record.key.environment if isinstance(self.record, KeyRecord) else Environment.LIVE
+        """Live or test; a token is what the key is that it comes from, else live."""
+        record = self.record
+        if isinstance(record, KeyRecord):
+            return record.key.environment
+        return record.environment if isinstance(record, TokenRecord) else Environment.LIVE
 
     @property
     def permissions(self) -> frozenset[str]:

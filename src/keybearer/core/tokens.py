@@ -20,6 +20,7 @@ from .records import (
     BoundQuota,
     CredentialKind,
     CredentialRecord,
+    Environment,
     KeyRecord,
     Plan,
     Project,
@@ -144,6 +145,11 @@ class TokenRecord(CredentialRecord):
     def authorization_details(self) -> tuple[Mapping[str, object], ...]:
         """The token's details that are still in force."""
         return details_in_force(self.token.authorization_details, self.grant)
+
+    @property
+    def environment(self) -> Environment:
+        """Live, unless it comes from a key for tests: what that may reach must not take its token for a live one."""
+        return Environment.LIVE if self.key is None else self.key.key.environment
 
     @property
     def ends_at(self) -> Instant:

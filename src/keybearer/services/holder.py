@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ..core.decide import decide
 from ..core.errors import NotPermitted
 from ..core.lifecycle import Change, change
-from ..core.records import ApiKey, CredentialKind, Environment, KeyRecord, SecretVersion, State
+from ..core.records import ApiKey, CredentialKind, KeyRecord, SecretVersion, State
 from ..core.requirement import Requirement
 from ..core.tokens import TokenRecord
 from ..ports import UnitOfWork
@@ -69,7 +69,7 @@ async def whoami_token(verifier: Verifier, text: str, requirement: Requirement) 
         id=token.id,
         name=record.client.name,
         kind=CredentialKind.ACCESS_TOKEN,
-        environment=Environment.LIVE,
+        environment=record.environment,
         version=0,
         project_id=record.project.id,
         project_name=record.project.name,

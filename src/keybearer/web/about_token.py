@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from ..core.errors import Code
-from ..core.records import CredentialKind, Environment
+from ..core.records import CredentialKind
 from ..core.tokens import TokenRecord
 from ..wire.base import to_moment
 from ..wire.verify import CredentialView, IdentityRef, PrincipalView, VerifyResponse
@@ -34,7 +34,7 @@ def about_token(record: TokenRecord) -> VerifyResponse:
             acr=token.acr or None,
             amr=list(token.amr),
         ),
-        credential=CredentialView(token.id, client.name, Environment.LIVE, to_moment(token.expires_at), 0),
+        credential=CredentialView(token.id, client.name, record.environment, to_moment(token.expires_at), 0),
         permissions=sorted(record.permissions),
         scope=" ".join(sorted(record.scopes)),
         authorization_details=[dict(detail) for detail in record.authorization_details],
@@ -49,7 +49,7 @@ def token_headers(record: TokenRecord) -> list[tuple[bytes, bytes]]:
         (b"x-keybearer-token", token.id.encode()),
         (b"x-keybearer-project", record.project.id.encode()),
         (b"x-keybearer-kind", CredentialKind.ACCESS_TOKEN.value.encode()),
-        (b"x-keybearer-environment", Environment.LIVE.value.encode()),
+        (b"x-keybearer-environment", record.environment.value.encode()),
         (b"x-keybearer-permissions", " ".join(sorted(record.permissions)).encode()),
         (b"x-keybearer-client", record.client.client_id.encode()),
         (b"x-keybearer-subject", quote(token.subject, safe="").encode()),
