@@ -54,6 +54,7 @@ class Session:
     def __init__(self, url: str, key_stdin: bool, as_json: bool, no_color: bool, allow_http: bool) -> None:
         self.as_json = as_json
         self.out = Printer(color=not no_color)
+        self.signed_in = False
         key = self._key(key_stdin, url)
         try:
             self.client = Keybearer(url, key, allow_http=allow_http)
@@ -76,6 +77,7 @@ class Session:
                 "no key: run 'keybearer login', set KEYBEARER_KEY, or give --key-stdin and the key on standard input.",
                 WRONG_USAGE,
             )
+        self.signed_in = True
         return token
 
     def fail(self, text: str, code: int = FAILED) -> NoReturn:
@@ -175,7 +177,7 @@ def client_command(
                 try:
                     command(session, **options)  # type: ignore[call-arg]
                 except ClientError as error:
-                    raise typer.Exit(explain(session.out, error)) from None
+                    raise typer.Exit(explain(session.out, error, signed_in=session.signed_in)) from None
 
         shared = list(inspect.signature(run).parameters.values())[:-1]
         shared_hints = get_type_hints(run, include_extras=True)
@@ -189,8 +191,11 @@ def client_command(
     return register
 
 
-def explain(out: Printer, error: ClientError) -> int:
-    """Print what went wrong, each wrong field on a line of its own; return the exit code."""
+def explain(out: Printer, error: ClientError, *, signed_in: bool = False) -> int:
+    """Print what went wrong, each wrong field on a line of its own; return the exit code.
+
+    ``signed_in`` says that the credential came from ``keybearer login``.
+    """
     fields = error.fields if isinstance(error, InvalidRequest) else ()
     out.note(f"keybearer: {'this was refused:' if fields else clean(error)}", "red")
     if fields:
@@ -199,8 +204,12 @@ def explain(out: Printer, error: ClientError) -> int:
     elif isinstance(error, Forbidden) and error.missing:
         out.note(f"  missing: {', '.join(clean(name) for name in error.missing)}", "red")
     elif isinstance(error, Unauthorized):
-        what = "KEYBEARER_KEY the right key" if os.environ.get("KEYBEARER_KEY") else "this the right key, or sign-in,"
-        out.note(f"  Is {what} for this --url?")
+        what = "KEYBEARER_KEY" if os.environ.get("KEYBEARER_KEY") else "this"
+        out.note(
+            "  Your sign-in is over, or may not do this: 'keybearer whoami' tells, 'keybearer login' renews it."
+            if signed_in
+            else f"  Is {what} the right key for this --url?"
+        )
     if error.request_id and error.status and error.status >= 500:
         out.note(f"  request id: {clean(error.request_id)}")
     return UNREACHABLE if isinstance(error, Unreachable) else FAILED

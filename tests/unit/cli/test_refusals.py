@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from keybearer.cli import login
+from keybearer.core.secret import Secret
 from tests.support.answers import KEY_VIEW, problem
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m\x9b2J\u202egnp\r\n\x00"
@@ -31,6 +33,15 @@ def test_exit_codes(run: Callable[..., Any], answer: object, code: int, text: st
     assert result.exit_code == code
     assert text in result.stderr
     assert result.stdout == ""
+
+
+def test_a_sign_in_that_is_refused_says_how_to_renew_it(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(login, "access_token", lambda url: Secret("kb_at_mine"))
+    result = run("keys", "list", answers=[problem(401)], key=None)
+    assert result.exit_code == 1
+    assert "'keybearer login' renews it" in result.stderr
 
 
 def test_each_wrong_field_has_its_line(run: Callable[..., Any]) -> None:
