@@ -155,4 +155,5 @@ def test_the_doctor_finds_what_is_ill(terminal: Terminal) -> None:
     done = terminal.run("doctor", "--issuer", by_another_name)
     assert done.returncode == 1, done.stdout
     assert "ill" in done.stdout
-    assert terminal.node.issuer in done.stdout + done.stderr
+    assert terminal.node.issuer in done.stdout
+    assert "KEYBEARER_ISSUER" in done.stdout, "what to mend stands beside what is ill, also in a file"

@@ -46,4 +46,4 @@ def doctor(
 def _show(out: Printer, finding: Finding) -> None:
     out.line(f"{finding.verdict.value:<5} {finding.what}: {clean(finding.says)}")
     if finding.mend:
-        out.note(f"      {clean(finding.mend)}", _STYLES[finding.verdict])
+        out.line(f"      {clean(finding.mend)}", _STYLES[finding.verdict])

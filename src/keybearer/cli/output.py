@@ -60,9 +60,12 @@ class Printer:
         self._out = Console(color_system=system, highlight=False, markup=False, emoji=False, width=WIDE, height=25)
         self.err = Console(stderr=True, color_system=system, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
-    def line(self, text: str) -> None:
+    def line(self, text: str, style: str = "") -> None:
         """Print one line as it is: never wrapped, so that it survives being copied."""
-        print(text, flush=True)
+        if style:
+            self._out.print(Text(text, style=style), soft_wrap=True)
+        else:
+            print(text, flush=True)
 
     def json(self, raw: bytes) -> None:
         """Print what the API answered."""

@@ -94,7 +94,10 @@ def create(
         links=values.each("--link", link, values.link),
         metadata=options.metadata(meta),
     )
-    session.show(call, created(session, quiet, _show))
+    user = session.show(call, created(session, quiet, _show))
+    if not (invite or password_stdin or link or quiet or session.as_json):
+        note = f"They cannot sign in yet: invite them with 'keybearer users send-link {output.clean(user.id)}'."
+        session.out.note(note)
 
 
 @client_command(app, "update")

@@ -178,6 +178,12 @@ def test_a_field_that_clients_do_not_have_is_refused_before_anything_is_sent(
     assert result.recorder.body == {"jwks": {"keys": []}}
 
 
+def test_a_user_who_cannot_sign_in_yet_is_pointed_out(run: Callable[..., Any]) -> None:
+    assert "users send-link user_1" in run("users", "create", "--email", "a@example.com", answers=[USER]).stderr
+    for more in ("--invite", "--quiet", "--json"):
+        assert run("users", "create", "--email", "a@example.com", more, answers=[USER]).stderr == ""
+
+
 def test_a_users_password_comes_on_standard_input_alone(run: Callable[..., Any]) -> None:
     result = run(
         *["users", "create", "--email", "a@example.com", "--password-stdin"], answers=[USER], stdin=" a long one \n"
