@@ -227,3 +227,34 @@ async def test_an_idempotency_key_gives_nothing_to_anybody_else(world: Embedded)
     late = await attempt(world, one, "POST", "/v1/keys", body, **{"idempotency-key": "same"})
     assert late.status_code == 403
     assert first.json()["credential"] not in late.text
+
+
+@pytest.mark.anyio
+async def test_who_may_register_clients_hands_on_no_power_of_their_own(world: Embedded) -> None:
+    """A client that acts for itself has the scopes that it was given: a key would make an administrator of it."""
+    own = world.authority.own_project_id
+    _, plain = await issue(world, own, "keybearer:clients.write", "keybearer:keys.read")
+    _, handing = await issue(world, own, "keybearer:clients.write", "keybearer:keys.read", "keybearer:delegate")
+    new = {"project_id": own, "name": "c", "grant_types": ["client_credentials"]}
+    async with world.http(plain) as http, world.http(handing) as other, world.http() as root:
+        for scope in ("keybearer:admin", "keybearer:keys.read", "keybearer:keys.write"):
+            assert (await http.post("/v1/clients", json={**new, "scopes": [scope]})).status_code == 403, scope
+        made = (await http.post("/v1/clients", json=new)).json()["client"]["id"]
+        assert (await http.patch(f"/v1/clients/{made}", json={"scopes": ["keybearer:admin"]})).status_code == 403
+        assert (await other.post("/v1/clients", json={**new, "scopes": ["keybearer:keys.read"]})).status_code == 201
+        assert (await other.post("/v1/clients", json={**new, "scopes": ["keybearer:keys.write"]})).status_code == 403
+        # A client with power is not taken over, by a new secret or by keys of one's own, nor brought back.
+        strong = (await root.post("/v1/clients", json={**new, "scopes": ["keybearer:admin"]})).json()["client"]["id"]
+        keys_of_mine = {"keys": [{"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43}]}
+        for change in (
+            {"token_endpoint_auth_method": "private_key_jwt", "jwks": keys_of_mine},
+            {"jwks_uri": "https://mine.example/keys"},
+            {"redirect_uris": ["https://mine.example/"], "grant_types": ["authorization_code"]},
+            {"scopes": []},
+            {"name": "x"},
+        ):
+            answer = await http.patch(f"/v1/clients/{strong}", json=change)
+            assert (answer.status_code, answer.json()["missing"]) == (403, ["keybearer:admin"]), change
+        assert (await http.post(f"/v1/clients/{strong}/rotate", json={})).status_code == 403
+        assert (await root.post(f"/v1/clients/{strong}/disable")).status_code == 200
+        assert (await http.post(f"/v1/clients/{strong}/enable")).status_code == 403

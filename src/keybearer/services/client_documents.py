@@ -77,8 +77,11 @@ async def resolve(authority: Authority, client_id: str, source: str) -> None:
             return
         if look.failed_at is not None and now < look.failed_at + NOT_AGAIN_IN:
             raise InvalidClient("The client's document could not be read a moment ago; try again in a minute.")
-        look.failed_at = now
-        await _look(authority, client_id, source, stored, now)
+        try:
+            await _look(authority, client_id, source, stored, now)
+        except InvalidClient:
+            look.failed_at = now
+            raise
         look.failed_at = None
 
 

@@ -52,14 +52,14 @@ def check_client(problems: Problems, client: Client, apis: Sequence[Api]) -> Non
     check_names(problems, client.limits, client.quotas)
 
 
-def require_may_hand_on(caller: Caller, before: Sequence[str], after: Sequence[str]) -> None:
-    """Raise ``NotPermitted`` when a client would get power over Keybearer that the caller may not hand on.
+def require_may_hand_on(caller: Caller, scopes: Sequence[str]) -> None:
+    """Raise ``NotPermitted`` for a client with power over Keybearer that the caller may not hand on.
 
-    Only what is new counts: a client keeps what it has. Spec: OWASP API5.
+    Spec: OWASP API5.
     """
-    for scope in after:
-        if own_api.is_own(scope) and scope not in before and not own_api.may_hand_on(caller.permissions, scope):
-            raise NotPermitted(f"Letting a client ask for {scope!r} needs {own_api.ADMIN!r}.", missing=(scope,))
+    for scope in scopes:
+        if own_api.is_own(scope) and not own_api.may_hand_on(caller.permissions, scope):
+            raise NotPermitted(f"A client that may ask for {scope!r} needs {own_api.ADMIN!r}.", missing=(scope,))
 
 
 def require_may_trust(caller: Caller, before: bool, after: bool) -> None:

@@ -57,7 +57,7 @@ async def create(authority: Authority, caller: Caller, body: CreateClient) -> Is
     )
     check_client(problems, draft, tuple(ground.apis.values()))
     problems.settle()
-    require_may_hand_on(caller, (), draft.scopes)
+    require_may_hand_on(caller, draft.scopes)
     require_may_trust(caller, False, draft.is_first_party)
     secret: Secret | None = None
     if draft.token_endpoint_auth_method in SECRET_METHODS:
@@ -107,7 +107,8 @@ async def update(authority: Authority, caller: Caller, client_id: str, body: Upd
         changed = touch(client, now, **changes)
         check_client(problems, changed, tuple(ground.apis.values()))
         problems.settle()
-        require_may_hand_on(caller, client.scopes, changed.scopes)
+        # Whoever changes a client can become it, with keys or a redirect URI of their own: what it has counts too.
+        require_may_hand_on(caller, (*client.scopes, *changed.scopes))
         require_may_trust(caller, client.is_first_party, changed.is_first_party)
         if changed.token_endpoint_auth_method is ClientAuthMethod.SECRET_JWT and not any(
             secret.sealed for secret in changed.secrets
@@ -128,14 +129,14 @@ async def set_state(authority: Authority, caller: Caller, client_id: str, wanted
     """Enable, disable, revoke, delete or undelete a client; all its tokens follow at once."""
     before = await visible(authority, caller, WRITE, client_id)
     if wanted in (Change.ENABLE, Change.UNDELETE):
-        require_may_hand_on(caller, (), before.scopes)
+        require_may_hand_on(caller, before.scopes)
     return await change_state(authority, caller, Client, client_id, wanted, view)
 
 
 async def rotate(authority: Authority, caller: Caller, client_id: str, body: RotateClientSecret) -> IssuedClient:
     """Give a client a new secret; those it has run out after the grace, and never later than before."""
     before = await visible(authority, caller, WRITE, client_id)
-    require_may_hand_on(caller, (), before.scopes)
+    require_may_hand_on(caller, before.scopes)
 
     async def work(uow: UnitOfWork) -> IssuedClient:
         client = await uow.get(Client, client_id)

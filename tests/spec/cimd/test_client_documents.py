@@ -166,6 +166,10 @@ async def test_strangers_cannot_make_it_fetch_without_end(anyio_backend: str) ->
         with pytest.raises(TooManyRequests):
             await resolved(world, web, f"{URL}x")
         assert len(web.asked) == 2
+        # Who has had their share keeps the document from nobody else.
+        web.fetched = Fetched(200, "", json.dumps({**DOCUMENT, "client_id": f"{URL}x"}).encode())
+        await resolve(world.authority, f"{URL}x", "192.0.2.9")
+        assert await world.store.get(Client, record_id(f"{URL}x"))
 
 
 async def test_switched_off_unless_the_operator_wants_it(anyio_backend: str) -> None:
