@@ -356,6 +356,11 @@ async def test_only_the_authoritys_own_administrators_spare_a_client_the_consent
             assert (await root.patch(path, json={"is_first_party": True})).status_code == 200
         # What it is already, it may stay.
         assert (await http.patch(path, json={"is_first_party": True, "name": "d"})).status_code == 200
+        for more in ({"redirect_uris": ["https://mine.example/"]}, {"scopes": ["openid", "email", "profile"]}):
+            assert (await http.patch(path, json=more)).status_code == 403
+        # What needs consent again is the project's own business.
+        assert (await http.patch(path, json={"is_first_party": False})).status_code == 200
+        assert (await http.patch(path, json={"redirect_uris": ["https://mine.example/"]})).status_code == 200
 
 
 async def test_who_has_a_whole_network_of_addresses_is_counted_once(oauth: OAuth) -> None:

@@ -39,6 +39,7 @@ _SIGNED: Final = (
     "introspection_signed_response_alg",
     "authorization_signed_response_alg",
 )
+_TRUSTED: Final = ("is_first_party", "redirect_uris", "scopes", "grant_types")
 _PAGES: Final = ("client_uri", "logo_uri", "policy_uri", "tos_uri")
 
 
@@ -62,12 +63,14 @@ def require_may_hand_on(caller: Caller, scopes: Sequence[str]) -> None:
             raise NotPermitted(f"A client that may ask for {scope!r} needs {own_api.ADMIN!r}.", missing=(scope,))
 
 
-def require_may_trust(caller: Caller, before: bool, after: bool) -> None:
-    """Raise ``NotPermitted`` when a project's caller would spare its client the consent of users, who are everybody's.
+def require_may_trust(caller: Caller, before: Client | None, after: Client) -> None:
+    """Raise ``NotPermitted`` when a project's caller would spare a client the consent of users, who are everybody's.
 
-    Spec: RFC 9700 §4.15, OWASP API5.
+    Nor may it change where the answers of such a client go, or what it asks for. Spec: RFC 9700 §4.15, OWASP API5.
     """
-    if after and not before and caller.project_id is not None:
+    if not after.is_first_party or caller.project_id is None:
+        return
+    if before is None or any(getattr(before, name) != getattr(after, name) for name in _TRUSTED):
         raise NotPermitted("Only a key of the authority's own project may spare a client the consent of users.")
 
 

@@ -58,7 +58,7 @@ async def create(authority: Authority, caller: Caller, body: CreateClient) -> Is
     check_client(problems, draft, tuple(ground.apis.values()))
     problems.settle()
     require_may_hand_on(caller, draft.scopes)
-    require_may_trust(caller, False, draft.is_first_party)
+    require_may_trust(caller, None, draft)
     secret: Secret | None = None
     if draft.token_endpoint_auth_method in SECRET_METHODS:
         secret, stored = new_secret(authority, draft, 1, now)
@@ -109,7 +109,7 @@ async def update(authority: Authority, caller: Caller, client_id: str, body: Upd
         problems.settle()
         # Whoever changes a client can become it, with keys or a redirect URI of their own: what it has counts too.
         require_may_hand_on(caller, (*client.scopes, *changed.scopes))
-        require_may_trust(caller, client.is_first_party, changed.is_first_party)
+        require_may_trust(caller, client, changed)
         if changed.token_endpoint_auth_method is ClientAuthMethod.SECRET_JWT and not any(
             secret.sealed for secret in changed.secrets
         ):
