@@ -15,7 +15,7 @@ from .options import Credits, Limits, Meta, NameFilter, ProjectFilter, Quotas, S
 from .records import Quiet, RecordId, add_lifecycle, common_details, created, credit_text, group, limit_lines
 from .session import All, Max, Session, client_command
 
-apis = group("apis", "APIs: the resource servers that keys open.")
+apis = group("apis", "APIs: the resource servers that keys and tokens open.")
 plans = group("plans", "Plans: named limits and quotas that projects share.")
 identities = group("identities", "Identities: external subjects whose keys share limits and credits.")
 

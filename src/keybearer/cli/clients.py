@@ -152,7 +152,7 @@ def create_client(
     fields: Fields = None,
     secret_only: SecretOnly = False,
 ) -> None:
-    """Register an application and print its secret, this once.
+    """Register a client and print its secret, this once.
 
     Without --grant it may use authorization codes and refresh tokens, and needs --redirect.
     """
@@ -202,7 +202,7 @@ def update_client(
     meta: Meta = None,
     fields: Fields = None,
 ) -> None:
-    """Change an application. Lists replace what was there."""
+    """Change a client. Lists replace what was there."""
     given = {
         "name": name,
         "grant_types": values.each("--grant", grant, _grant) or None,
@@ -236,7 +236,7 @@ def list_clients(
     at_most: Max = 50,
     everything: All = False,
 ) -> None:
-    """List applications, oldest first."""
+    """List clients, oldest first."""
 
     def render(found: list[ClientView]) -> None:
         rows = [
@@ -263,14 +263,14 @@ def rotate_client(
     grace: Annotated[str, typer.Option("--grace", help="How long the old secret still works, as 1d or 0s.")] = "1d",
     secret_only: SecretOnly = False,
 ) -> None:
-    """Give an application a new secret and print it, this once."""
+    """Give a client a new secret and print it, this once."""
     call = calls.clients.rotate(id, grace_in=values.one("--grace", grace, values.duration))
     session.show(call, lambda issued: _show_issued(session, issued, "Rotated", secret_only))
 
 
 @client_command(clients, "revoke")
 def revoke_client(session: Session, id: RecordId, yes: Yes = False) -> None:  # noqa: A002
-    """Refuse an application for good, with all its tokens."""
+    """Refuse a client for good, with all its tokens."""
     session.confirm(f"Revoke {id} for good, with all its tokens?", yes)
     session.show(calls.clients.revoke(id), lambda client: session.out.line(f"{client.id} revoked"))
 
