@@ -230,7 +230,8 @@ def test_everything_by_keyboard(scene: Scene) -> None:
     with scene.chromium.profile() as profile:
         page = profile.new_page()
         page.goto(scene.asking(prompt="consent"))
-        page.keyboard.type(ADMIN_EMAIL)  # the field has the focus already
+        page.wait_for_selector("#email:focus")  # by itself; browsers see to it a moment after the page is there
+        page.keyboard.type(ADMIN_EMAIL)
         page.keyboard.press("Tab")
         page.keyboard.type(ADMIN_PASSWORD)
         page.keyboard.press("Enter")

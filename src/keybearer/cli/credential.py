@@ -31,7 +31,9 @@ def add_verify(app: typer.Typer) -> None:
                 help="With this permission; several are all needed. Or an expression: 'a:read and (b:read or b:go)'.",
             ),
         ] = None,
-        accept: Annotated[list[CredentialKind] | None, typer.Option("--accept", help="Only this kind of credential.")] = None,
+        accept: Annotated[
+            list[CredentialKind] | None, typer.Option("--accept", help="Only this kind of credential.")
+        ] = None,
         limit: Annotated[
             Texts, typer.Option("--limit", metavar="NAME[=COST]", help="Take from this limit too.")
         ] = None,
