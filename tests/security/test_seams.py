@@ -377,7 +377,7 @@ async def test_who_has_a_whole_network_of_addresses_is_counted_once(oauth: OAuth
 
 
 async def test_a_family_is_over_at_its_absolute_end_however_often_it_was_used(oauth: OAuth, consent: Consent) -> None:
-    said = await consent.tokens()
+    said = await consent.tokens(scopes=("openid", "offline_access", "orders:read"), offline=True)
     client = consent.application.client
     steps = client.refresh_token_in // client.refresh_idle_in * 2 + 1
     for _ in range(steps):
