@@ -108,7 +108,7 @@ async def embedded(
     issued = await bootstrap.initialise(authority, "ada@example.com")
     assert issued is not None
     recorder = UsageRecorder(store, clock)
-    limiter = limiter or MemoryLimiter()
+    limiter = MemoryLimiter() if limiter is None else limiter  # an empty one is false
     verifier = Verifier(
         Engines(
             records=records,
