@@ -5,80 +5,37 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.curl import Answer, bearer, curl
-from tests.e2e.shop import Shop
-from tests.e2e.static_site import StaticSite
-from tests.support.authority import Authority
+from tests.e2e.curl import bearer, curl
+from tests.e2e.guarded import DEPLOY, PAGE, Scene, guarded_site
 from tests.support.caddy import Caddy, find_caddy
 
-CONFIGURATION = Path(__file__).parents[2] / "deploy/caddy/keybearer.caddy"
-PAGE = "<h1>Only for key holders</h1>\n"
-
-
-@dataclass
-class Scene:
-    """The three servers, and the shop whose keys open the site."""
-
-    shop: Shop
-    site: StaticSite
-    caddy: Caddy
-
-    def get(self, *arguments: str, path: str = "/index.html") -> Answer:
-        """What curl gets from Caddy."""
-        return curl(self.caddy.url + path, *arguments)
+CONFIGURATION = DEPLOY / "caddy/keybearer.caddy"
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene[Caddy]]:
     """One of each for all of this module."""
     program = find_caddy()
     if program is None:
         pytest.skip("Caddy is not installed")
     home = tmp_path_factory.mktemp("caddy")
-    for folder in ("site", "site/guide", "caddy"):
-        (home / folder).mkdir()
-    (home / "site" / "index.html").write_text(PAGE)
-    (home / "site" / "guide" / "a b.txt").write_text("A page in a folder.\n")
-    node = Authority(home / "data", home / "logs", environment={"KEYBEARER_FAILURES_PER_MINUTE": "0"})
-    node.init()
-    node.start()
-    site, server = StaticSite(home / "site"), Caddy(program, home / "caddy")
-    try:
-        server.start(configuration(node.port, site.port))
-        yield Scene(Shop(node, allow_publishable_in_query=True), site, server)
-    finally:
-        server.stop()
-        site.stop()
-        node.stop()
+    prefix = home / "prefix"
+    prefix.mkdir()
+    with guarded_site(home, Caddy(program, prefix), CONFIGURATION, "/var/log/caddy/") as running:
+        yield running
 
 
 @pytest.fixture
-def scene(servers: Scene) -> Scene:
+def scene(servers: Scene[Caddy]) -> Scene[Caddy]:
     """The servers, with nothing remembered of the test before."""
     servers.site.forget()
     return servers
 
 
-def configuration(keybearer_port: int, site_port: int) -> str:
-    """The file as operators get it, with other ports and another place for the log."""
-    text = CONFIGURATION.read_text()
-    for old, new in {
-        "127.0.0.1:8080": f"127.0.0.1:{keybearer_port}",
-        "127.0.0.1:8081": f"127.0.0.1:{site_port}",
-        "127.0.0.1:8088": "127.0.0.1:@PORT@",
-        "/var/log/caddy/": "@FOLDER@/",
-    }.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
-
-
-def test_a_key_opens_the_site_and_the_site_learns_whose_it_is(scene: Scene) -> None:
+def test_a_key_opens_the_site_and_the_site_learns_whose_it_is(scene: Scene[Caddy]) -> None:
     key_id, credential = scene.shop.key("pages:read", owner="Ana & Co")
     for carried in (bearer(credential), ("-H", f"X-Api-Key: {credential}")):
         answer = scene.get(*carried)
@@ -89,15 +46,15 @@ def test_a_key_opens_the_site_and_the_site_learns_whose_it_is(scene: Scene) -> N
         assert received["X-Keybearer-Permissions"] == "pages:read"
         assert received["X-Keybearer-Owner"] == "Ana%20%26%20Co"
         assert credential not in str(received)
-    log = scene.caddy.folder / "keybearer.log"
+    log = scene.proxy.prefix / "keybearer.log"
     until = time.monotonic() + 5
     while '"uri":"/index.html"' not in log.read_text() and time.monotonic() < until:
         time.sleep(0.02)
     assert '"uri":"/index.html"' in log.read_text()
-    assert credential not in log.read_text() + scene.caddy.output
+    assert credential not in log.read_text() + scene.proxy.output
 
 
-def test_a_token_opens_the_site_until_it_is_revoked(scene: Scene) -> None:
+def test_a_token_opens_the_site_until_it_is_revoked(scene: Scene[Caddy]) -> None:
     client_id, secret = scene.shop.client(grant_types=["client_credentials"])
     basic = ("--user", f"{client_id}:{secret}")
     url = scene.shop.node.url + "/oauth/token"
@@ -113,7 +70,7 @@ def test_a_token_opens_the_site_until_it_is_revoked(scene: Scene) -> None:
     assert scene.get(*bearer(token[1])).status == 401
 
 
-def test_without_a_good_key_nothing_reaches_the_site(scene: Scene) -> None:
+def test_without_a_good_key_nothing_reaches_the_site(scene: Scene[Caddy]) -> None:
     _, credential = scene.shop.key("pages:read")
     wrong = credential[:-10] + ("A" if credential[-10] != "A" else "B") + credential[-9:]
     refused = {
@@ -128,10 +85,10 @@ def test_without_a_good_key_nothing_reaches_the_site(scene: Scene) -> None:
     assert refused["no key"].headers["content-type"] == "application/problem+json"
     assert not scene.site.requests
     time.sleep(0.2)  # a line is written after the client has got its answer
-    assert credential not in (scene.caddy.folder / "keybearer.log").read_text() + scene.caddy.output
+    assert credential not in (scene.proxy.prefix / "keybearer.log").read_text() + scene.proxy.output
 
 
-def test_a_missing_permission_and_a_used_up_limit(scene: Scene) -> None:
+def test_a_missing_permission_and_a_used_up_limit(scene: Scene[Caddy]) -> None:
     _, credential = scene.shop.key("pages:write")
     answer = scene.get(*bearer(credential))
     assert answer.status == 403
@@ -143,7 +100,7 @@ def test_a_missing_permission_and_a_used_up_limit(scene: Scene) -> None:
     assert len(scene.site.requests) == 2
 
 
-def test_both_secrets_work_while_a_rotation_overlaps_and_none_after_a_revoke(scene: Scene) -> None:
+def test_both_secrets_work_while_a_rotation_overlaps_and_none_after_a_revoke(scene: Scene[Caddy]) -> None:
     key_id, old = scene.shop.key("pages:read")
     new = scene.shop.call("POST", f"/v1/keys/{key_id}/rotate", {"grace_in": 600})["credential"]
     assert [scene.get(*bearer(secret)).status for secret in (old, new)] == [200, 200]
@@ -151,7 +108,7 @@ def test_both_secrets_work_while_a_rotation_overlaps_and_none_after_a_revoke(sce
     assert [scene.get(*bearer(secret)).status for secret in (old, new)] == [401, 401]
 
 
-def test_what_a_client_claims_to_be_never_reaches_the_site(scene: Scene) -> None:
+def test_what_a_client_claims_to_be_never_reaches_the_site(scene: Scene[Caddy]) -> None:
     key_id, credential = scene.shop.key("pages:read")
     fields = ("Key", "Project", "Kind", "Environment", "Permissions", "Identity", "Owner", "Status")
     fields += ("Token", "Client", "Subject", "User")
@@ -176,7 +133,7 @@ def test_what_a_client_claims_to_be_never_reaches_the_site(scene: Scene) -> None
     assert not scene.site.requests
 
 
-def test_what_a_client_says_about_the_request_is_not_believed(scene: Scene) -> None:
+def test_what_a_client_says_about_the_request_is_not_believed(scene: Scene[Caddy]) -> None:
     _, near = scene.shop.key("pages:read", restrictions={"paths": ["/guide/*"], "methods": ["GET"]})
     lies = {
         "X-Original-URI": "/guide/x",
@@ -203,13 +160,13 @@ def test_what_a_client_says_about_the_request_is_not_believed(scene: Scene) -> N
         assert scene.get(*bearer(elsewhere), "-H", f"X-Forwarded-For: {lie}").status == 401
 
 
-def test_the_body_arrives_as_it_was_sent(scene: Scene) -> None:
+def test_the_body_arrives_as_it_was_sent(scene: Scene[Caddy]) -> None:
     _, credential = scene.shop.key("pages:read")
     answer = scene.get(*bearer(credential), "--data-binary", "x" * 30_000, path="/form")
     assert (answer.status, len(answer.body)) == (200, 30_000)
 
 
-def test_nobody_gets_in_while_keybearer_cannot_be_asked(scene: Scene) -> None:
+def test_nobody_gets_in_while_keybearer_cannot_be_asked(scene: Scene[Caddy]) -> None:
     _, credential = scene.shop.key("pages:read")
     assert scene.get(*bearer(credential)).status == 200
     scene.shop.node.kill9()

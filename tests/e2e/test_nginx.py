@@ -4,79 +4,36 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.curl import Answer, bearer, curl
+from tests.e2e.curl import bearer, curl
+from tests.e2e.guarded import DEPLOY, PAGE, Scene, guarded_site
 from tests.e2e.shop import Shop
-from tests.e2e.static_site import StaticSite
 from tests.support.authority import Authority
 from tests.support.nginx import Nginx, find_nginx
 
-CONFIGURATION = Path(__file__).parents[2] / "deploy/nginx/keybearer.conf"
-PAGE = "<h1>Only for key holders</h1>\n"
-
-
-@dataclass
-class Scene:
-    """The three servers, and the shop whose keys open the site."""
-
-    shop: Shop
-    site: StaticSite
-    nginx: Nginx
-
-    def get(self, *arguments: str, path: str = "/index.html") -> Answer:
-        """What curl gets from nginx."""
-        return curl(self.nginx.url + path, *arguments)
+CONFIGURATION = DEPLOY / "nginx/keybearer.conf"
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene[Nginx]]:
     """One of each for all of this module."""
     program = find_nginx()
     if program is None:
         pytest.skip("nginx is not installed")
     home = tmp_path_factory.mktemp("nginx")
-    folder = home / "site"
-    (folder / "guide").mkdir(parents=True)
-    (folder / "index.html").write_text(PAGE)
-    (folder / "guide" / "a b.txt").write_text("A page in a folder.\n")
     prefix = home / "prefix"
     prefix.mkdir()
-    node = Authority(home / "data", home / "logs", environment={"KEYBEARER_FAILURES_PER_MINUTE": "0"})
-    node.init()
-    node.start()
-    site, server = StaticSite(folder), Nginx(program, prefix)
-    try:
-        server.start(configuration(node.port, site.port))
-        yield Scene(Shop(node, allow_publishable_in_query=True), site, server)
-    finally:
-        server.stop()
-        site.stop()
-        node.stop()
+    with guarded_site(home, Nginx(program, prefix), CONFIGURATION, "/var/log/nginx/") as running:
+        yield running
 
 
 @pytest.fixture
-def scene(servers: Scene) -> Scene:
+def scene(servers: Scene[Nginx]) -> Scene[Nginx]:
     """The servers, with nothing remembered of the test before."""
     servers.site.forget()
     return servers
-
-
-def configuration(keybearer_port: int, site_port: int) -> str:
-    """The file as operators get it, with other ports and another place for the log."""
-    text = CONFIGURATION.read_text()
-    for old, new in {
-        "127.0.0.1:8080": f"127.0.0.1:{keybearer_port}",
-        "127.0.0.1:8081": f"127.0.0.1:{site_port}",
-        "127.0.0.1:8088": "127.0.0.1:@PORT@",
-        "/var/log/nginx/": "@PREFIX@/",
-    }.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
 
 
 def log_of(server: Nginx, expected: str) -> str:
@@ -89,7 +46,7 @@ def log_of(server: Nginx, expected: str) -> str:
     return log.read_text()
 
 
-def test_a_key_opens_the_site_and_the_site_learns_whose_it_is(scene: Scene) -> None:
+def test_a_key_opens_the_site_and_the_site_learns_whose_it_is(scene: Scene[Nginx]) -> None:
     key_id, credential = scene.shop.key("pages:read", owner="Ana & Co")
     for carried in (bearer(credential), ("-H", f"X-Api-Key: {credential}")):
         answer = scene.get(*carried)
@@ -102,12 +59,12 @@ def test_a_key_opens_the_site_and_the_site_learns_whose_it_is(scene: Scene) -> N
         assert received["X-Keybearer-Permissions"] == "pages:read"
         assert received["X-Keybearer-Owner"] == "Ana%20%26%20Co"
         assert credential not in str(received)
-    log = log_of(scene.nginx, key_id)
+    log = log_of(scene.proxy, key_id)
     assert f"GET /index.html 200 {len(PAGE)} key={key_id} project={scene.shop.project['id']}" in log
-    assert credential not in log + scene.nginx.access_log
+    assert credential not in log + scene.proxy.access_log
 
 
-def test_the_bytes_of_the_path_and_the_body_arrive_as_they_were_sent(scene: Scene) -> None:
+def test_the_bytes_of_the_path_and_the_body_arrive_as_they_were_sent(scene: Scene[Nginx]) -> None:
     _, credential = scene.shop.key("pages:read")
     answer = scene.get(*bearer(credential), path="/guide/a%20b.txt?x=%2F..%2f&y")
     assert (answer.status, answer.body) == (200, "A page in a folder.\n")
@@ -119,7 +76,7 @@ def test_the_bytes_of_the_path_and_the_body_arrive_as_they_were_sent(scene: Scen
     assert scene.get(*bearer(credential), "--head").status == 200
 
 
-def test_without_a_good_key_nothing_reaches_the_site(scene: Scene) -> None:
+def test_without_a_good_key_nothing_reaches_the_site(scene: Scene[Nginx]) -> None:
     _, credential = scene.shop.key("pages:read")
     wrong = credential[:-10] + ("A" if credential[-10] != "A" else "B") + credential[-9:]
     key_of_nobody = "kb_sk_live_nobody"
@@ -140,11 +97,11 @@ def test_without_a_good_key_nothing_reaches_the_site(scene: Scene) -> None:
     assert refused["no key"].headers["content-type"] == "application/problem+json"
     assert not scene.site.requests
     # Neither log has the key that stood in the query.
-    assert credential not in log_of(scene.nginx, "/index.html 401") + scene.nginx.access_log
+    assert credential not in log_of(scene.proxy, "/index.html 401") + scene.proxy.access_log
     assert credential not in scene.shop.node.output
 
 
-def test_a_key_without_the_permission_is_403_and_names_it(scene: Scene) -> None:
+def test_a_key_without_the_permission_is_403_and_names_it(scene: Scene[Nginx]) -> None:
     _, credential = scene.shop.key("pages:write")
     answer = scene.get(*bearer(credential))
     assert answer.status == 403
@@ -152,7 +109,7 @@ def test_a_key_without_the_permission_is_403_and_names_it(scene: Scene) -> None:
     assert not scene.site.requests
 
 
-def test_the_limit_becomes_429_with_the_time_to_wait(scene: Scene) -> None:
+def test_the_limit_becomes_429_with_the_time_to_wait(scene: Scene[Nginx]) -> None:
     limit = {"name": "requests", "limit": 3, "period_in": 3600}
     _, credential = scene.shop.key("pages:read", limits=[limit])
     answers = [scene.get(*bearer(credential)) for _ in range(5)]
@@ -165,7 +122,7 @@ def test_the_limit_becomes_429_with_the_time_to_wait(scene: Scene) -> None:
     assert scene.get(*bearer(other)).status == 200
 
 
-def test_both_secrets_work_while_a_rotation_overlaps(scene: Scene) -> None:
+def test_both_secrets_work_while_a_rotation_overlaps(scene: Scene[Nginx]) -> None:
     key_id, old = scene.shop.key("pages:read", limits=[{"name": "requests", "limit": 4, "period_in": 3600}])
     new = scene.shop.call("POST", f"/v1/keys/{key_id}/rotate", {"grace_in": 600})["credential"]
     assert [scene.get(*bearer(secret)).status for secret in (old, new, old)] == [200, 200, 200]
@@ -177,7 +134,7 @@ def test_both_secrets_work_while_a_rotation_overlaps(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("ending", ["revoke", "disable", "delete"])
-def test_the_next_request_after_the_end_is_refused(scene: Scene, ending: str) -> None:
+def test_the_next_request_after_the_end_is_refused(scene: Scene[Nginx], ending: str) -> None:
     key_id, credential = scene.shop.key("pages:read")
     assert scene.get(*bearer(credential)).status == 200
     if ending == "delete":
@@ -188,7 +145,7 @@ def test_the_next_request_after_the_end_is_refused(scene: Scene, ending: str) ->
     assert len(scene.site.requests) == 1
 
 
-def test_what_a_client_claims_to_be_never_reaches_the_site(scene: Scene) -> None:
+def test_what_a_client_claims_to_be_never_reaches_the_site(scene: Scene[Nginx]) -> None:
     key_id, credential = scene.shop.key("pages:read")
     fields: tuple[str, ...] = ("Key", "Project", "Kind", "Environment", "Permissions", "Identity", "Owner", "Status")
     fields += ("Token", "Client", "Subject", "User")
@@ -211,7 +168,7 @@ def test_what_a_client_claims_to_be_never_reaches_the_site(scene: Scene) -> None
     assert scene.get(*claims).status == 401
 
 
-def test_what_a_client_says_about_the_request_is_not_believed(scene: Scene) -> None:
+def test_what_a_client_says_about_the_request_is_not_believed(scene: Scene[Nginx]) -> None:
     _, near = scene.shop.key("pages:read", restrictions={"paths": ["/guide/*"], "methods": ["GET"]})
     lies = {
         "X-Original-URI": "/guide/x",
@@ -240,13 +197,13 @@ def test_what_a_client_says_about_the_request_is_not_believed(scene: Scene) -> N
     assert scene.get(*bearer(here), "-H", "X-Forwarded-For: 10.1.2.3").status == 200
 
 
-def test_no_client_reaches_the_question_itself(scene: Scene) -> None:
+def test_no_client_reaches_the_question_itself(scene: Scene[Nginx]) -> None:
     _, credential = scene.shop.key("pages:read")
     for path in ("/_keybearer", "/_keybearer?x", "//_keybearer", "/%5fkeybearer"):
         assert scene.get(*bearer(credential), path=path).status == 404, path
 
 
-def test_a_publishable_key_works_from_its_own_pages_only(scene: Scene) -> None:
+def test_a_publishable_key_works_from_its_own_pages_only(scene: Scene[Nginx]) -> None:
     origins = {"origins": ["https://shop.example", "https://*.shop.example"]}
     _, credential = scene.shop.key("pages:read", kind="publishable_key", restrictions=origins)
     by_origin = {
@@ -270,7 +227,7 @@ def test_a_publishable_key_works_from_its_own_pages_only(scene: Scene) -> None:
     assert scene.get(path=f"/index.html?key={secret}").status == 401
 
 
-def test_nobody_gets_in_while_keybearer_cannot_be_asked(scene: Scene) -> None:
+def test_nobody_gets_in_while_keybearer_cannot_be_asked(scene: Scene[Nginx]) -> None:
     _, credential = scene.shop.key("pages:read")
     assert scene.get(*bearer(credential)).status == 200
     scene.shop.node.kill9()
@@ -291,9 +248,9 @@ def test_only_a_trusted_proxy_may_ask(authority: Callable[..., Authority]) -> No
     assert answer.status == 403
 
 
-def test_connections_to_keybearer_and_the_site_are_kept(scene: Scene) -> None:
+def test_connections_to_keybearer_and_the_site_are_kept(scene: Scene[Nginx]) -> None:
     _, credential = scene.shop.key("pages:read")
-    urls = [scene.nginx.url + "/index.html"] * 30
+    urls = [scene.proxy.url + "/index.html"] * 30
     subprocess.run(
         ["curl", "-sS", "--max-time", "20", "--noproxy", "*", *bearer(credential), *urls],
         check=True,

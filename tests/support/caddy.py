@@ -31,7 +31,7 @@ class Caddy:
     """One running Caddy, its address and its logs."""
 
     program: str
-    folder: Path
+    prefix: Path
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = None
 
@@ -43,22 +43,22 @@ class Caddy:
     @property
     def output(self) -> str:
         """What it said so far."""
-        return (self.folder / "output.log").read_text()
+        return (self.prefix / "output.log").read_text()
 
     def start(self, sites: str) -> None:
-        """Runs with these sites; `@PORT@` and `@FOLDER@` in them are filled in."""
-        sites = sites.replace("@PORT@", str(self.port)).replace("@FOLDER@", str(self.folder))
-        (self.folder / "Caddyfile").write_text(_FRAME.format(sites=sites))
-        own = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(self.folder))
-        command = [self.program, "run", "--config", self.folder / "Caddyfile", "--adapter", "caddyfile"]
-        with open(self.folder / "output.log", "ab") as log:
+        """Runs with these sites; `@PORT@` and `@PREFIX@` in them are filled in."""
+        sites = sites.replace("@PORT@", str(self.port)).replace("@PREFIX@", str(self.prefix))
+        (self.prefix / "Caddyfile").write_text(_FRAME.format(sites=sites))
+        own = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(self.prefix))
+        command = [self.program, "run", "--config", self.prefix / "Caddyfile", "--adapter", "caddyfile"]
+        with open(self.prefix / "output.log", "ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | own
             )
         try:
             wait_for(self._accepts, seconds=20, what="Caddy", process=self._process)
         except Exception as error:
-            error.add_note(tail(self.folder / "output.log"))
+            error.add_note(tail(self.prefix / "output.log"))
             kill_tree(self._process)
             raise
 
