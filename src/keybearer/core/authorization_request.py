@@ -209,11 +209,6 @@ class AuthorizationRequest:
     ui_locales: tuple[str, ...] = field(default=())
 
     @property
-    def is_openid(self) -> bool:
-        """Whether an ID token is asked for."""
-        return "openid" in self.scopes
-
-    @property
     def required_subject(self) -> str | None:
         """The ``sub`` that the ``claims`` parameter insists on. Spec: OIDC Core §5.5.1."""
         value = self._id_token_claim("sub").get("value")

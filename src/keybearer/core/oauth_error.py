@@ -104,12 +104,6 @@ class ConsentRequired(OAuthError):
     error = "consent_required"
 
 
-class InteractionRequired(OAuthError):
-    """The user would have to do something, and ``prompt=none`` forbids it."""
-
-    error = "interaction_required"
-
-
 class UnmetAuthenticationRequirements(OAuthError):
     """The user could not be authenticated as strongly as was asked. Spec: OIDC Unmet Authentication Requirements."""
 
@@ -221,13 +215,6 @@ class TooManyRequests(OAuthError):
     def __init__(self, description: str, retry_after: int) -> None:
         super().__init__(description)
         self.retry_after = retry_after
-
-
-class TemporarilyUnavailable(OAuthError):
-    """The authority cannot answer now."""
-
-    error = "temporarily_unavailable"
-    status = 503
 
 
 class ServerError(OAuthError):
