@@ -193,18 +193,3 @@ async def test_a_proof_at_an_api_is_for_its_access_token(oauth: OAuth) -> None:
             await check(proof(oauth, KEY, ath=wrong, **asked))
     with pytest.raises(UseDpopNonce):
         await check(proof(oauth, KEY, ath=ath(token), **asked), needs_nonce=True)
-
-
-@pytest.mark.spec("RFC 7638", "3.1", "MUST")
-def test_the_thumbprint_of_the_specification() -> None:
-    key = {
-        "kty": "RSA",
-        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJE"
-        "CPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2Q"
-        "vzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6"
-        "WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
-        "e": "AQAB",
-        "alg": "RS256",
-        "kid": "2011-04-29",
-    }
-    assert thumbprint_of(key) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
