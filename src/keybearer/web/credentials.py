@@ -14,12 +14,12 @@ from ..core.errors import Code, Rejected
 from ..core.oauth_error import OAuthError
 from ..core.requirement import Requirement
 from ..formats import is_token
+from ..http.carriage import credential_in
 from ..services import holder
 from ..services.authority import Authority, Caller
 from ..verify import Verifier
 from ..wire.verify import RevokeMine
 from .bodies import decode_json
-from .carriage import credential_in
 from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, body_of, request_id_of, response_of
 from .hot_routes import SUSPENDED

@@ -24,6 +24,7 @@ from ..core.records import AndroidApp, Api, CredentialKind, CredentialRecord, Ke
 from ..core.requirement import NamedCost, Requirement
 from ..core.standing import Standing
 from ..core.tokens import TokenRecord
+from ..http.carriage import credential_in
 from ..ports import NotReady, Records
 from ..verify import Verifier
 from ..wire.base import to_moment
@@ -31,7 +32,6 @@ from ..wire.limits import LimitView
 from ..wire.verify import CredentialView, CreditsLeft, IdentityRef, PrincipalView, VerifyRequest, VerifyResponse
 from .about_token import about_token
 from .bodies import decode_json
-from .carriage import credential_in
 from .client_address import TrustedProxies
 from .known_callers import KnownCallers
 from .problem import reply_for

@@ -15,13 +15,13 @@ from ..core.errors import Conflict, InvalidInput
 from ..core.own_api import ADMIN
 from ..core.permissions import parse
 from ..core.requirement import Requirement
+from ..http.carriage import credential_in
 from ..ports import NotReady
 from ..services.authority import Authority, Caller
 from ..services.keys import settled
 from ..services.paging import Page
 from ..verify import Verifier
 from .bodies import decode_json
-from .carriage import credential_in
 from .client_address import TrustedProxies
 from .cursors import open_cursor, seal_cursor
 from .hot_routes import REQUEST_ID, new_request_id

@@ -22,11 +22,11 @@ from ..core.quota import LimitState
 from ..core.records import AndroidApp, Api, CredentialRecord, KeyRecord
 from ..core.requirement import Requirement
 from ..core.tokens import TokenRecord
+from ..http.carriage import DEFAULT_KEY_HEADER, Missing, credential_among, query_may_carry, refuse_several
+from ..http.challenges import challenge, metadata_url
 from ..ports import NotReady, Records
 from ..verify import Verifier
 from .about_token import token_headers
-from .carriage import DEFAULT_KEY_HEADER, Missing, credential_among, query_may_carry, refuse_several
-from .challenges import challenge, metadata_url
 from .client_address import FORWARDED_FOR, TrustedProxies
 from .decision import fresh_api, numbers_in, seconds
 from .problem import reply_for

@@ -14,8 +14,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from ..http.carriage import query_may_carry
 from ..verify import Verifier
-from .carriage import query_may_carry
 from .hot_routes import CERTIFICATE, REQUEST_ID, SUSPENDED, HotRoutes, new_request_id
 from .known_requests import BEGINNINGS, FORWARD_AUTH, MAX_BYTES, fingerprint_of
 from .problem import reply_for

@@ -20,8 +20,8 @@ from ..core.errors import (
     Rejected,
     Unavailable,
 )
+from ..http.carriage import Missing
 from ..wire.listing import Problem, ProblemField
-from .carriage import Missing
 from .reply import Reply
 
 log = logging.getLogger(__name__)

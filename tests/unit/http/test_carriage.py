@@ -7,7 +7,7 @@ import pytest
 from keybearer.core import credential
 from keybearer.core.errors import Code, Rejected
 from keybearer.core.instant import Instant
-from keybearer.web.carriage import Missing, credential_in
+from keybearer.http.carriage import Missing, credential_in
 
 NOW = Instant(1_795_000_000_000_000)
 SECRET = credential.mint("kb_sk_live", credential.new_id(NOW)).reveal()
