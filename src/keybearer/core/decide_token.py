@@ -64,8 +64,7 @@ def _check_origin(record: TokenRecord, now: Instant, reject: _Reject) -> None:
         raise reject(Code.EXPIRED, "The consent behind this token has ended.")
     if key is not None:
         if key.key.state is not State.ENABLED or not any(
-            version.revoked_at is None and (version.expires_at is None or now < version.expires_at)
-            for version in key.key.versions
+            version.expires_at is None or now < version.expires_at for version in record.secrets
         ):
             raise reject(Code.REVOKED, "The API key behind this token is no longer good.")
         if key.key.expires_at is not None and now >= key.key.expires_at:

@@ -26,6 +26,7 @@ from .records import (
     Project,
     Quota,
     RateLimit,
+    SecretVersion,
     Take,
     bind_limits,
 )
@@ -49,7 +50,8 @@ class AccessToken:
     ``digest`` is empty for a JWT, which is not stored: its signature vouches for it. ``subject`` is the ``sub``; of
     ``key_thumbprint`` (RFC 9449) and ``certificate_thumbprint`` (RFC 8705) at most one binds it to its sender.
     ``actor`` is the ``act`` claim (RFC 8693 §4.1), ``requested_claims`` the ``userinfo`` member of the ``claims``
-    parameter (OIDC Core §5.5), ``signing_key_id`` the key that signed a JWT.
+    parameter (OIDC Core §5.5), ``signing_key_id`` the key that signed a JWT. ``key_version`` is the number of the API
+    key's secret that was exchanged for the token, and that it dies with; 0 where that was not written down.
     """
 
     id: str
@@ -76,6 +78,7 @@ class AccessToken:
     acr: str = ""
     requested_claims: Mapping[str, object] | None = None
     signing_key_id: str = ""
+    key_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +155,16 @@ class TokenRecord(CredentialRecord):
         return Environment.LIVE if self.key is None else self.key.key.environment
 
     @property
+    def secrets(self) -> tuple[SecretVersion, ...]:
+        """The secrets of its key that keep it alive: the one it was exchanged for, if it is known and not revoked."""
+        if self.key is None:
+            return ()
+        number = self.token.key_version
+        return tuple(
+            version for version in self.key.key.versions if version.revoked_at is None and number in (0, version.number)
+        )
+
+    @property
     def ends_at(self) -> Instant:
         """When the token ends by itself: at its own expiry, or with the session, consent or key that it comes from."""
         ends: list[Instant | None] = [self.token.expires_at]
@@ -160,13 +173,13 @@ class TokenRecord(CredentialRecord):
         if self.grant is not None:
             ends.append(self.grant.expires_at)
         if self.key is not None:
-            ends += [self.key.key.expires_at, _end_of_secrets(self.key)]
+            ends += [self.key.key.expires_at, _end_of_secrets(self.secrets)]
         return min(end for end in ends if end is not None)
 
 
-def _end_of_secrets(key: KeyRecord) -> Instant | None:
-    """Return when the last secret of a key runs out, ``None`` when one has no end."""
-    ends = [version.expires_at for version in key.key.versions if version.revoked_at is None]
+def _end_of_secrets(secrets: tuple[SecretVersion, ...]) -> Instant | None:
+    """Return when the last of these secrets runs out, ``None`` when one has no end."""
+    ends = [version.expires_at for version in secrets]
     finite = [end for end in ends if end is not None]
     return max(finite) if finite and len(finite) == len(ends) else None
 

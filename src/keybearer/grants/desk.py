@@ -16,7 +16,7 @@ from ..core.clients import Client, GrantType
 from ..core.form import Form
 from ..core.grants import Grant
 from ..core.instant import Instant
-from ..core.records import Api, KeyRecord, Project
+from ..core.records import Api, KeyRecord, Project, SecretVersion
 from ..core.secret import Secret
 from ..core.sessions import Session
 from ..core.tokens import AccessToken, TokenFamily, TokenRecord
@@ -48,10 +48,11 @@ class Entitlement:
     """What a token is issued for. ``ends_at`` is the latest that it may live.
 
     ``scopes`` are all that was granted, of which a token carries those of its API; ``authorization_details`` likewise,
-    and ``selected_details`` those that this request picked. ``renewable`` asks for a family of refresh tokens, which
-    ends with the session unless it is ``offline``; ``family`` and ``refresh_token`` are what a refresh goes on with,
-    ``parent_family_id`` is of the token that was exchanged. ``sid`` and ``code`` are for the ID token, which comes
-    where ``openid`` was granted. ``claims`` is the ``claims`` parameter of the authorization request.
+    and ``selected_details`` those that this request picked. ``key_version`` is the secret of ``key`` the token dies
+    with. ``renewable`` asks for a family of refresh tokens, which ends with the session unless it is ``offline``;
+    ``family`` and ``refresh_token`` are what a refresh goes on with, ``parent_family_id`` is of the token that was
+    exchanged. ``sid`` and ``code`` are for the ID token, which comes where ``openid`` was granted. ``claims`` is the
+    ``claims`` parameter of the authorization request.
     """
 
     client: Client
@@ -64,6 +65,7 @@ class Entitlement:
     grant: Grant | None = None
     session: Session | None = None
     key: KeyRecord | None = None
+    key_version: int = 0
     actor: Mapping[str, object] | None = None
     authorization_details: tuple[Mapping[str, object], ...] = ()
     selected_details: tuple[Mapping[str, object], ...] = ()
@@ -196,10 +198,10 @@ class Desk(Protocol):
 
 
 class OwnKey(NamedTuple):
-    """An API key that proved itself, and when the presented secret ends, if it does."""
+    """An API key that proved itself, and the secret that it did so with."""
 
     record: KeyRecord
-    ends_at: Instant | None
+    version: SecretVersion
 
 
 class Granting(Protocol):

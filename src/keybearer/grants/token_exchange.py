@@ -89,7 +89,7 @@ def _targets(request: TokenRequest) -> tuple[str, ...]:
 
 
 async def _of_key(text: str, request: TokenRequest, desk: Desk) -> Entitlement:
-    record, ends_at = await desk.own_key(text, request)
+    record, version = await desk.own_key(text, request)
     if record.project.id != request.project.id:
         raise InvalidGrant(_BAD.format(what="subject token"))
     reachable = record.restrictions.apis
@@ -114,9 +114,10 @@ async def _of_key(text: str, request: TokenRequest, desk: Desk) -> Entitlement:
         ),
         api=api,
         key=record,
+        key_version=version.number,
         key_thumbprint=request.key_thumbprint,
         certificate_thumbprint=request.certificate_thumbprint,
-        ends_at=ends_at,
+        ends_at=version.expires_at,
     )
 
 
@@ -145,6 +146,7 @@ async def _of_access_token(text: str, request: TokenRequest, desk: Desk) -> Enti
         grant=record.grant,
         session=record.session,
         key=record.key,
+        key_version=token.key_version,
         actor=token.actor,
         selected_details=record.authorization_details,
         authenticated_at=token.authenticated_at,
@@ -209,10 +211,10 @@ async def _actor_of(text: str, kind: TokenType, request: TokenRequest, desk: Des
     """Return who acts: this client's own token, its user, or a key of its project."""
     what = "actor token"
     if kind is TokenType.API_KEY:
-        record, ends_at = await desk.own_key(text, request)
+        record, version = await desk.own_key(text, request)
         if record.project.id != request.project.id:
             raise InvalidGrant(_BAD.format(what=what))
-        return _Actor({"sub": record.key.id}, ends_at)
+        return _Actor({"sub": record.key.id}, version.expires_at)
     if kind is TokenType.ID_TOKEN:
         user, _, claims = await _good_id_token(text, request, desk, what)
         return _Actor({"sub": desk.subject_for(user, request.client)}, instant_of(claims.get("exp")))

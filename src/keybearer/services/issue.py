@@ -61,6 +61,7 @@ def draft(authority: Authority, entitlement: Entitlement, now: Instant, tag_key:
         session_id=None if entitlement.session is None else entitlement.session.id,
         family_id=entitlement.parent_family_id if family is None else family.id,
         key_id=None if entitlement.key is None else entitlement.key.key.id,
+        key_version=entitlement.key_version,
         digest=b"" if secret is None else keyring.digest(pepper_id, secret.reveal()),
         pepper_id=pepper_id,
         key_thumbprint=entitlement.key_thumbprint,

@@ -52,6 +52,8 @@ def _claims(authority: Authority, token: AccessToken, api: Api, client_id: str) 
         "scope": scopes.text_of(token.scopes),
         "kb": {short: getattr(token, name) for short, name in _IDS.items() if getattr(token, name) is not None},
     }
+    if token.key_version:
+        claims["kb"]["v"] = token.key_version
     if token.session_id is not None:
         claims["sid"] = token.session_id
     if token.authenticated_at is not None:
@@ -126,6 +128,7 @@ class JwtReader:
             grant_id=ours.get("g"),
             family_id=ours.get("f"),
             key_id=ours.get("k"),
+            key_version=ours.get("v", 0),
         )
 
 

@@ -161,7 +161,7 @@ class TokenDesk:
             decide(replace(record, restrictions=here), version, requirement, request.now)
         except Rejected as rejection:
             raise InvalidGrant(_BAD_KEY, detail=rejection.code) from None
-        return OwnKey(record, version.expires_at)
+        return OwnKey(record, version)
 
     async def keys_of_issuer(self, issuer: str, afresh: bool) -> Sequence[Mapping[str, Any]] | None:
         """Return the keys of an upstream provider, which it publishes in its metadata. Spec: OIDC Discovery §4."""

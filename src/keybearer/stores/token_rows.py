@@ -64,6 +64,7 @@ class _TokenBody(_Body, frozen=True):
     authorization_details: _Details = ()
     actor: dict[str, Any] | None = None
     requested_claims: dict[str, Any] | None = None
+    key_version: int = 0
 
 
 class _FamilyBody(_Body, frozen=True):

@@ -9,7 +9,7 @@ import pytest
 
 from keybearer.core.clients import GrantType
 from keybearer.core.instant import Instant
-from keybearer.core.records import ApiKey, Project, State
+from keybearer.core.records import ApiKey, Project, State, TokenFormat
 from keybearer.services import keys, rotation
 from keybearer.wire.keys import CreateKey, RestrictionsSpec, RevokeKey, RotateKey
 from keybearer.wire.limits import RateLimitSpec
@@ -69,11 +69,28 @@ async def test_a_keys_token_dies_with_the_key(oauth: OAuth) -> None:
     application = await oauth.client()
     token = (await application.tokens(EXCHANGE, **of_key(credential, resource=API)))["access_token"]
     authority, root = oauth.world.authority, oauth.world.root
-    await rotation.rotate(authority, root, key_id, RotateKey(grace_in=0))
-    assert await oauth.is_active(token)  # the key lives on with another secret
-    assert error_of(await application.token(EXCHANGE, **of_key(credential, resource=API))) == BAD
     await keys.revoke(authority, root, key_id, RevokeKey())
     assert not await oauth.is_active(token)
+    assert error_of(await application.token(EXCHANGE, **of_key(credential, resource=API))) == BAD
+
+
+@pytest.mark.parametrize("token_format", list(TokenFormat))
+async def test_a_keys_token_dies_with_the_secret_it_was_exchanged_for(oauth: OAuth, token_format: TokenFormat) -> None:
+    await oauth.change(oauth.api, token_format=token_format)
+    key_id, first = await a_key(oauth)
+    application = await oauth.client()
+    authority, root = oauth.world.authority, oauth.world.root
+
+    async def exchanged(credential: str) -> str:
+        return str((await application.tokens(EXCHANGE, **of_key(credential, resource=API)))["access_token"])
+
+    old = await exchanged(first)
+    narrowed = (await application.tokens(EXCHANGE, **of_token(old)))["access_token"]
+    second = (await rotation.rotate(authority, root, key_id, RotateKey(grace_in=600))).credential
+    new = await exchanged(second)
+    assert [await oauth.is_active(token) for token in (old, narrowed, new)] == [True, True, True]
+    await rotation.revoke_one(authority, root, key_id, 1, RevokeKey())
+    assert [await oauth.is_active(token) for token in (old, narrowed, new)] == [False, False, True]
 
 
 async def test_a_keys_token_ends_no_later_than_the_key(oauth: OAuth) -> None:
