@@ -337,7 +337,7 @@ async def _work(
         )
         metrics.observe("keybearer_event_seq", "The newest event that this process has seen.", lambda: records.applied)
         proxies = TrustedProxies(settings.proxies)
-        verify_edge = VerifyEdge(records, authority.own_api_id, proxies, verifier)
+        verify_edge = VerifyEdge(records, authority.own_api_id, authority.own_project_id, proxies, verifier)
         forward_edge = ForwardAuthEdge(records, proxies, verifier, settings.issuer_url)
         engines = (authority, verifier, proxies)
         edges: dict[bytes, Edge] = {
@@ -353,7 +353,8 @@ async def _work(
             proxies,
             verify_edge=verify_edge,
             forward_edge=forward_edge,
+            live=records.live,
             render_metrics=metrics.render,
             count_request=metrics.count_request,
         )
-        return await server.serve(web, routes, settings, listener, ready)
+        return await server.serve(web, routes, settings, listener, ready, records.live.close)

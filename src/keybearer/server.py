@@ -28,14 +28,20 @@ OTHER_FILES: Final = 256
 class _Server(uvicorn.Server):
     """Uvicorn that says when it accepts, and leaves the process alive after a signal so that engines can be closed."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections, then say so."""
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what would never end by itself, then let open requests finish."""
+        self._stopping()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -49,9 +55,17 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    web: Any, routes: HotRoutes, settings: Settings, listener: socket.socket, ready: Callable[[], None]
+    web: Any,
+    routes: HotRoutes,
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> int:
-    """Serve until a signal, then let open requests finish within ``settings.shutdown_timeout``; returns 0."""
+    """Serve until a signal, then let open requests finish within ``settings.shutdown_timeout``; returns 0.
+
+    ``stopping`` is called between the two, to end what would go on for ever.
+    """
     config = uvicorn.Config(
         web,
         http=hot_protocol(routes),
@@ -71,7 +85,7 @@ async def serve(
     loud.setLevel(logging.WARNING)
     loud.addFilter(_is_news)
     _allow_open_files(settings.max_connections + OTHER_FILES)
-    server = _Server(config, ready)
+    server = _Server(config, ready, stopping)
     # What is there now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
@@ -108,8 +122,11 @@ def _tls(settings: Settings) -> dict[str, Any]:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Leave out the line about each request that is no HTTP: it names nobody, and a flood would fill the disk."""
-    return "Invalid HTTP request" not in record.getMessage()
+    """Leave out the lines about each request that is no HTTP, which names nobody and in a flood would fill the disk,
+    and about each reader of events that was dropped because it did not read.
+    """
+    message = record.getMessage()
+    return "Invalid HTTP request" not in message and "without completing response" not in message
 
 
 def _allow_open_files(wanted: int) -> None:

@@ -61,6 +61,8 @@ class Settings:
     """How long open requests may go on after SIGTERM."""
     max_connections: int = 10_000
     """The most connections of one process; more are answered 503."""
+    max_event_streams: int = 500
+    """The most guards that follow the event log at one process."""
     failures_per_minute: int = 120
     """Bad credentials that one client address may present a minute before it is slowed down; 0 switches this off."""
     session_in: int = 604_800
@@ -208,6 +210,7 @@ BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "request_timeout": (0.1, 3600),
     "shutdown_timeout": (0, 3600),
     "max_connections": (1, 1_000_000),
+    "max_event_streams": (0, 100_000),
     "failures_per_minute": (0, 1_000_000),
     "session_in": (60, 365 * 86_400),
     "session_idle_in": (60, 365 * 86_400),

@@ -8,6 +8,7 @@ result still fails closed. Spec: DESIGN §3.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -20,6 +21,7 @@ from .core.instant import Instant
 from .core.principal import Principal, Verified
 from .core.quota import LimitState
 from .core.records import NATIVE, CredentialRecord, KeyRecord, SecretVersion, State
+from .core.remembered import Remembered, end_of, may_be_remembered, remember
 from .core.requirement import Requirement
 from .core.standing import Standing
 from .core.tokens import TokenRecord
@@ -112,7 +114,7 @@ class Verifier:
         """
         record, number = verified.principal
         api = requirement.api
-        if self._immediate is None or requirement.max_age is not None or not _may_stand(record):
+        if self._immediate is None or requirement.max_age is not None or not may_be_remembered(record):
             return None
         try:
             view = self._records.view_now()
@@ -125,9 +127,24 @@ class Verifier:
         budget = budget_of(record, requirement, self._records)
         if budget.is_durable:
             return None
-        ends = (_end_of(record, number), None if asker is None else asker.until)
+        ends = (end_of(record, number), None if asker is None else asker.until)
         until = min((end for end in ends if end is not None), default=None)
         return Standing(verified.principal, requirement, budget.takes, view, until, asker)
+
+    def remembered(self, verified: Verified, requirement: Requirement) -> tuple[Remembered, Budget, int] | None:
+        """Return what a guard elsewhere may remember of a credential that was accepted just now, what each use takes,
+        and the event that this holds as of. ``None`` for what must be asked about each time.
+        """
+        record, number = verified.principal
+        found = remember(record, number)
+        if found is None:
+            return None
+        seq = record.seq
+        with suppress(NotReady):
+            applied = self._records.applied_now()
+            if self._is_current(record):
+                seq = max(seq, applied)
+        return found, budget_of(record, requirement, self._records), seq
 
     def stands(self, standing: Standing) -> bool:
         """Tell whether a credential would still be accepted unseen. Raises ``NotReady`` like ``verify_now``."""
@@ -375,20 +392,3 @@ def _too_few_credits(left: int, cost: int) -> str:
 def _id_in(unverified: UnverifiedToken | UnverifiedJwt) -> str:
     """Return the public id that a token claims, empty for a JWT: nothing in that may be believed yet."""
     return unverified.token_id if isinstance(unverified, UnverifiedToken) else ""
-
-
-def _may_stand(record: CredentialRecord) -> bool:
-    """Tell whether a credential of this record needs no proof and no comparison each time."""
-    if isinstance(record, TokenRecord):
-        return not (record.token.key_thumbprint or record.token.certificate_thumbprint)
-    return isinstance(record, KeyRecord) and record.key.foreign_lookup is None
-
-
-def _end_of(record: CredentialRecord, number: int) -> Instant | None:
-    """Return when a credential ends by itself, at the earliest of all that it hangs on."""
-    if isinstance(record, TokenRecord):
-        return record.ends_at
-    if isinstance(record, KeyRecord):
-        ends = [version.expires_at for version in record.key.versions if version.number == number]
-        return min((end for end in (record.key.expires_at, *ends) if end is not None), default=None)
-    return Instant(0)

@@ -22,6 +22,7 @@ API = {
     "token_in": None,
     "key_header": "x-api-key",
     "allow_publishable_in_query": False,
+    "token_cookie": "",
     "default_plan_id": None,
     "metadata": {},
 }

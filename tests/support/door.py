@@ -52,7 +52,9 @@ class Door:
         options = Settings(**{"trusted_proxies": ("192.0.2.1",), **settings})
         proxies = TrustedProxies(options.proxies)
         records = world.authority.records
-        verify = VerifyEdge(records, world.authority.own_api_id, proxies, world.verifier)
+        verify = VerifyEdge(
+            records, world.authority.own_api_id, world.authority.own_project_id, proxies, world.verifier
+        )
         forward = ForwardAuthEdge(records, proxies, world.verifier)
         self.routes = HotRoutes(world.verifier, verify, forward, options, edges)
         self.protocol = hot_protocol(self.routes)

@@ -127,8 +127,9 @@ async def embedded(
         authority,
         verifier,
         proxies,
-        verify_edge=VerifyEdge(records, authority.own_api_id, proxies, verifier),
+        verify_edge=VerifyEdge(records, authority.own_api_id, authority.own_project_id, proxies, verifier),
         forward_edge=ForwardAuthEdge(records, proxies, verifier, options.issuer_url),
+        live=records.live,
         render_metrics=lambda: b"",
     )
     await records.start()

@@ -47,6 +47,12 @@ InQuery = Annotated[
         "--publishable-in-query/--no-publishable-in-query", help="Accept publishable keys in the query string."
     ),
 ]
+TokenCookie = Annotated[
+    str | None,
+    typer.Option(
+        "--token-cookie", metavar="NAME", help="The cookie that may carry an access token, as __Host-token; '': none."
+    ),
+]
 DefaultPlan = Annotated[str | None, typer.Option("--default-plan", help="Id of the plan for projects without one.")]
 
 
@@ -76,6 +82,7 @@ def _show_api(session: Session, api: ApiView) -> None:
             ("token life", None if api.token_in is None else output.span(api.token_in)),
             ("key header", api.key_header),
             ("in query", "publishable keys" if api.allow_publishable_in_query else None),
+            ("token cookie", api.token_cookie or None),
             ("default plan", api.default_plan_id),
             *rest,
             ("metadata", output.metadata(api.metadata)),
@@ -95,6 +102,7 @@ def create_api(
     token_in: TokenLife = None,
     key_header: KeyHeader = None,
     publishable_in_query: InQuery = None,
+    token_cookie: TokenCookie = None,
     default_plan: DefaultPlan = None,
     meta: Meta = None,
     quiet: Quiet = False,
@@ -109,6 +117,7 @@ def create_api(
         token_in=values.maybe("--token-in", token_in, values.duration),
         key_header=key_header or "x-api-key",
         allow_publishable_in_query=bool(publishable_in_query),
+        token_cookie=token_cookie or "",
         default_plan_id=default_plan,
         metadata=options.metadata(meta),
     )
@@ -127,6 +136,7 @@ def update_api(
     token_in: TokenLife = None,
     key_header: KeyHeader = None,
     publishable_in_query: InQuery = None,
+    token_cookie: TokenCookie = None,
     default_plan: DefaultPlan = None,
     meta: Meta = None,
     clear: Annotated[
@@ -142,6 +152,7 @@ def update_api(
         "token_in": values.maybe("--token-in", token_in, values.duration),
         "key_header": key_header,
         "allow_publishable_in_query": publishable_in_query,
+        "token_cookie": token_cookie,
         "default_plan_id": default_plan,
         "metadata": options.metadata(meta) or None,
     }

@@ -109,6 +109,7 @@ class Authority(Resource[D]):
         max_age: int | None = None,
         request_id: str | None = None,
         tags: Sequence[str] = (),
+        remember: bool = False,
     ) -> Call[VerifyResponse]:
         """Ask whether a credential opens a door; whatever else is given must hold too. Look at ``valid``.
 
@@ -116,6 +117,7 @@ class Authority(Resource[D]):
         to what they cost, ``credits`` is what the request costs in credits. With a ``request_id`` the request is
         charged once, however often it is asked, and this client may ask again when an answer got lost. ``dpop`` is the
         proof that came with a token, ``max_age`` how many seconds ago its user may have signed in at most.
+        ``remember`` is for guards that follow the event stream (``keybearer.guards`` does).
         """
         return Call(
             "POST",
@@ -142,6 +144,7 @@ class Authority(Resource[D]):
                 max_age=max_age,
                 request_id=request_id,
                 tags=listed(tags),
+                remember=remember,
             ),
             idempotent=request_id is not None,
         )

@@ -102,6 +102,7 @@ class Apis(Records[D, ApiView]):
         token_in: Duration | None = None,
         key_header: str = "x-api-key",
         allow_publishable_in_query: bool = False,
+        token_cookie: str = "",
         default_plan_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -120,6 +121,7 @@ class Apis(Records[D, ApiView]):
             token_in=seconds(token_in),
             key_header=key_header,
             allow_publishable_in_query=allow_publishable_in_query,
+            token_cookie=token_cookie,
             default_plan_id=default_plan_id,
             metadata=dict(metadata or {}),
         )
@@ -137,6 +139,7 @@ class Apis(Records[D, ApiView]):
         token_in: Duration | UnsetType | None = UNSET,
         key_header: str | UnsetType = UNSET,
         allow_publishable_in_query: bool | UnsetType = UNSET,
+        token_cookie: str | UnsetType = UNSET,
         default_plan_id: str | UnsetType | None = UNSET,
         metadata: Mapping[str, Any] | UnsetType = UNSET,
     ) -> Call[ApiView]:
@@ -149,6 +152,7 @@ class Apis(Records[D, ApiView]):
             token_in=UNSET if isinstance(token_in, UnsetType) else seconds(token_in),
             key_header=key_header,
             allow_publishable_in_query=allow_publishable_in_query,
+            token_cookie=token_cookie,
             default_plan_id=default_plan_id,
             metadata=given_dict(metadata),
         )

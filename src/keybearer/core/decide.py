@@ -9,14 +9,34 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from .errors import Code, Rejected
 from .instant import Instant
 from .principal import Principal
-from .records import NATIVE, CredentialRecord, KeyRecord, SecretVersion, State
+from .records import NATIVE, KeyRecord, Network, Restrictions, SecretVersion, State
 from .requirement import Requirement
 from .sources import application_allowed, in_networks, path_matches
+
+
+class Held(Protocol):
+    """What a credential holds, wherever that is known from."""
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """The permissions held, wildcards unexpanded."""
+        ...
+
+    @property
+    def restrictions(self) -> Restrictions:
+        """From where and for what it may be used."""
+        ...
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks of the restrictions, read."""
+        ...
+
 
 _ENABLED: Final = State.ENABLED
 _STANDING: Final = {
@@ -86,7 +106,7 @@ def decide(record: KeyRecord, version: SecretVersion | None, requirement: Requir
     return Principal(record, version.number)
 
 
-def check_demand(record: CredentialRecord, requirement: Requirement, reject: Callable[..., Rejected]) -> None:
+def check_demand(record: Held, requirement: Requirement, reject: Callable[..., Rejected]) -> None:
     """Raise when a permission is lacking that the guard demands."""
     if requirement.demand is not None:
         missing = requirement.demand.missing(record.permissions)
@@ -94,7 +114,7 @@ def check_demand(record: CredentialRecord, requirement: Requirement, reject: Cal
             raise reject(Code.INSUFFICIENT_PERMISSIONS, "This credential lacks a permission.", missing)
 
 
-def check_restrictions(record: CredentialRecord, requirement: Requirement, reject: Callable[..., Rejected]) -> None:
+def check_restrictions(record: Held, requirement: Requirement, reject: Callable[..., Rejected]) -> None:
     """Raise when the restrictions are not met. What is restricted but not stated is refused."""
     restrictions = record.restrictions
     api = requirement.api

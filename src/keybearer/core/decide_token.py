@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from .assurance import meets
 from .decide import check_demand, check_restrictions
@@ -22,6 +22,20 @@ CLOCK_SKEW: Final = 60 * SECOND
 """How far in the future ``issued_at`` may lie: nodes' clocks differ."""
 
 _Reject = Callable[..., Rejected]
+
+
+class Authenticated(Protocol):
+    """How and when the user of a token signed in, wherever that is known from."""
+
+    @property
+    def acr(self) -> str:
+        """How surely, empty where that is not known."""
+        ...
+
+    @property
+    def authenticated_at(self) -> Instant | None:
+        """When."""
+        ...
 
 
 def decide_token(record: TokenRecord, requirement: Requirement, now: Instant) -> Principal:
@@ -39,7 +53,7 @@ def decide_token(record: TokenRecord, requirement: Requirement, now: Instant) ->
         check_restrictions(record, requirement, reject)
     _check_proof(record, requirement, reject)
     if requirement.acr_values or requirement.max_age is not None:
-        _check_authentication(record, requirement, now, reject)
+        check_authentication(record.token, requirement, now, reject)
     check_demand(record, requirement, reject)
     return Principal(record, 0)
 
@@ -110,9 +124,8 @@ def _check_proof(record: TokenRecord, requirement: Requirement, reject: _Reject)
         raise reject(Code.PROOF_INVALID, "A DPoP proof came with a token that is not bound to a key.")
 
 
-def _check_authentication(record: TokenRecord, requirement: Requirement, now: Instant, reject: _Reject) -> None:
+def check_authentication(token: Authenticated, requirement: Requirement, now: Instant, reject: _Reject) -> None:
     """Raise unless the user signed in as surely, and as lately, as is needed here. Spec: RFC 9470 §3."""
-    token = record.token
     if requirement.acr_values and not any(meets(token.acr, wanted) for wanted in requirement.acr_values):
         raise reject(Code.INSUFFICIENT_AUTHENTICATION, "A stronger sign-in is needed.")
     at, oldest = token.authenticated_at, requirement.max_age

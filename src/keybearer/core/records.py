@@ -188,7 +188,7 @@ class Api(Record):
     """A resource server. ``identifier`` is its audience URI; ``default_plan_id`` serves projects that have no plan.
 
     ``token_format`` is how access tokens for it are written, ``token_in`` how long one lives at most (microseconds;
-    ``None``: as the settings say).
+    ``None``: as the settings say). ``token_cookie`` is the ``__Host-`` cookie that may carry one, empty for none.
     """
 
     identifier: str
@@ -199,6 +199,7 @@ class Api(Record):
     token_in: int | None = None
     key_header: str = "x-api-key"
     allow_publishable_in_query: bool = False
+    token_cookie: str = ""
     default_plan_id: str | None = None
     metadata: Mapping[str, object] = field(default_factory=dict)
 

@@ -167,14 +167,20 @@ class TokenRecord(CredentialRecord):
     @property
     def ends_at(self) -> Instant:
         """When the token ends by itself: at its own expiry, or with the session, consent or key that it comes from."""
-        ends: list[Instant | None] = [self.token.expires_at]
+        source = self.source_ends_at
+        return self.token.expires_at if source is None else min(self.token.expires_at, source)
+
+    @property
+    def source_ends_at(self) -> Instant | None:
+        """When the session, consent or key that the token comes from ends, at the earliest."""
+        ends: list[Instant | None] = []
         if self.session is not None:
             ends.append(self.session.ends_at)
         if self.grant is not None:
             ends.append(self.grant.expires_at)
         if self.key is not None:
             ends += [self.key.key.expires_at, _end_of_secrets(self.secrets)]
-        return min(end for end in ends if end is not None)
+        return min((end for end in ends if end is not None), default=None)
 
 
 def _end_of_secrets(secrets: tuple[SecretVersion, ...]) -> Instant | None:

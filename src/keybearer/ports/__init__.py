@@ -10,6 +10,7 @@ from .clock import Clock
 from .fetcher import Fetched, Fetcher
 from .keyring import Keyring
 from .limiter import ImmediateLimiter, Limiter, Taken, Throttle
+from .live_events import LiveEvents
 from .observer import Observer
 from .records import NotReady, Records
 from .store import Event, ImmediateStore, Query, RememberedResponse, Store, Swept, UnitOfWork, Work
@@ -31,6 +32,7 @@ __all__ = [
     "KeyUse",
     "Keyring",
     "Limiter",
+    "LiveEvents",
     "NotReady",
     "Observer",
     "Query",

@@ -80,6 +80,10 @@ class Records(Protocol):
         """Return the plan that serves projects without one at this API."""
         ...
 
+    def applied_now(self) -> int:
+        """Return the newest event that the fresh view has seen; raises ``NotReady`` like ``view_now``."""
+        ...
+
     def view_now(self) -> int:
         """Return the number of the fresh view, which no other view has: while it is the same, no event has come.
 

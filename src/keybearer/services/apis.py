@@ -27,6 +27,7 @@ from .views import find_api, record_fields
 
 READ: Final = "keybearer:apis.read"
 WRITE: Final = "keybearer:apis.write"
+_COPIED: Final = ("name", "allow_publishable_in_query", "token_cookie", "default_plan_id", "token_format", "metadata")
 _READING: Final = ("read", "list", "get", "view")
 
 
@@ -53,6 +54,7 @@ async def create(authority: Authority, caller: Caller, body: CreateApi) -> ApiVi
         token_in=None if body.token_in is None else body.token_in * SECOND,
         key_header=body.key_header.lower(),
         allow_publishable_in_query=body.allow_publishable_in_query,
+        token_cookie=body.token_cookie,
         default_plan_id=body.default_plan_id,
         metadata=body.metadata,
     )
@@ -110,11 +112,7 @@ async def update(authority: Authority, caller: Caller, reference: str, body: Upd
     api_id = (await find_api(authority.store, reference)).id
     problems = Problems()
     check_text(problems, body)
-    changes: dict[str, Any] = {
-        name: getattr(body, name)
-        for name in ("name", "allow_publishable_in_query", "default_plan_id", "token_format", "metadata")
-        if getattr(body, name) is not UNSET
-    }
+    changes: dict[str, Any] = {name: getattr(body, name) for name in _COPIED if getattr(body, name) is not UNSET}
     if body.metadata is not UNSET:
         check_metadata(problems, body.metadata)
     if body.permissions is not UNSET:
@@ -213,6 +211,7 @@ def view(api: Api) -> ApiView:
         token_in=None if api.token_in is None else api.token_in // SECOND,
         key_header=api.key_header,
         allow_publishable_in_query=api.allow_publishable_in_query,
+        token_cookie=api.token_cookie,
         default_plan_id=api.default_plan_id,
         metadata=dict(api.metadata),
     )

@@ -23,6 +23,7 @@ from ..core.tokens import AccessToken, TokenRecord
 from ..ports import Event, ImmediateStore, NotReady, Query, Store
 from .doorbell import Doorbell, LocalDoorbell
 from .generations import Cacheable, RecordCache
+from .live_events import RecentEvents
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class CachedRecords:
         self._tokens: RecordCache[TokenRecord] = RecordCache(entries)
         self._clients: RecordCache[ClientRecord] = RecordCache(entries)
         self._applied = 0
+        self.live = RecentEvents(self._vouched_at)
         self._view = 0
         self._fresh_until = 0
         self._last_event: dict[str, int] = {}
@@ -85,6 +87,7 @@ class CachedRecords:
 
     async def stop(self) -> None:
         """Stop following. What is cached is no longer trusted once it is older than ``L``."""
+        self.live.close()
         if self._follower is not None:
             self._follower.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -106,6 +109,7 @@ class CachedRecords:
                 if not reachable:
                     log.info("event log can be read again")
                 reachable = True
+                self.live.wake()
 
     # Reading.
 
@@ -247,6 +251,12 @@ class CachedRecords:
             self._catch_up_now()
         return self._view
 
+    def applied_now(self) -> int:
+        """Return the newest event that the fresh view has seen; raises ``NotReady`` like ``view_now``."""
+        if not self._is_fresh():
+            self._catch_up_now()
+        return self._applied
+
     @property
     def is_fresh(self) -> bool:
         """Whether the cache may be trusted at this moment."""
@@ -262,6 +272,9 @@ class CachedRecords:
 
     def _is_fresh(self) -> bool:
         return self._monotonic_ns() < self._fresh_until and self._rung() <= self._applied
+
+    def _vouched_at(self) -> int | None:
+        return self._fresh_until - self._lifetime_ns if self._is_fresh() else None
 
     async def refresh(self) -> None:
         """Bring the view up to the head of the event log; raises ``Unavailable`` when the database does not answer."""
@@ -320,6 +333,7 @@ class CachedRecords:
             if event.seq != self._applied + 1:
                 self._start_over(event.seq - 1)
             self._applied = event.seq
+            self.live.append(event)
             self._view += 1
             self._last_event[event.subject] = event.seq
             self._negatives.pop(event.subject, None)
@@ -330,6 +344,8 @@ class CachedRecords:
                 self._catalogue_version += 1
             if event.type.startswith(("key.create", "key.import", "key.undelete", "foreign.")):
                 self._negatives.clear()
+        if events:
+            self.live.wake()
         if self._catalogue_is_stale:
             # All events are applied, but the APIs and plans at hand are older: the view must not pass for fresh.
             self._fresh_until = 0
@@ -349,6 +365,7 @@ class CachedRecords:
         self._last_event.clear()
         self._forgotten_before = applied
         self._applied = applied
+        self.live.start_over(applied)
         self._view += 1
         self._catalogue_version += 1
         self._fresh_until = 0

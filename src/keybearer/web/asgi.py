@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import StoreError
+from ..ports import LiveEvents
 from ..services import imports, user_imports
 from ..services.authority import Authority
 from ..verify import Verifier
@@ -26,10 +27,12 @@ from .credentials import CredentialEndpoints
 from .decision import VerifyEdge
 from .discovery import DiscoveryEndpoints
 from .dispatch import SECURITY_HEADERS, Dispatcher, request_id_of, response_of
+from .event_stream import EventStreams
 from .forward_auth import ForwardAuthEdge
 from .hot_routes import REQUEST_ID, log_access
 from .imports import ImportEndpoint
 from .oauth import OAuthEndpoints
+from .observation import EVENTS
 from .openapi import document
 from .operation import Operation
 from .pages import routes as page_routes
@@ -73,6 +76,7 @@ def create_web(
     *,
     verify_edge: VerifyEdge,
     forward_edge: ForwardAuthEdge,
+    live: LiveEvents,
     render_metrics: Callable[[], bytes],
     count_request: Callable[[str, int], None] = lambda route, status: None,
 ) -> ASGIApp:
@@ -80,6 +84,7 @@ def create_web(
     dispatcher = Dispatcher(authority, verifier, proxies)
     credentials = CredentialEndpoints(authority, verifier, proxies)
     verify, forward = credentials.edge(verify_edge), credentials.edge(forward_edge)
+    streams = EventStreams(dispatcher, live, dispatcher.endpoint(EVENTS))
     oauth = OAuthEndpoints(authority, verifier, proxies)
     userinfo = UserinfoEndpoint(authority, verifier, proxies).serve
     site = Site(authority, verifier.engines.limiter, proxies)
@@ -114,6 +119,7 @@ def create_web(
         Route("/v1/revoke-mine", credentials.revoke_mine, methods=["POST"]),
         Route("/v1/keys/import", ImportEndpoint(dispatcher, imports).serve, methods=["POST"]),
         Route("/v1/users/import", ImportEndpoint(dispatcher, user_imports).serve, methods=["POST"]),
+        Route("/v1/events", streams.serve, methods=["GET"]),
         *DiscoveryEndpoints(authority).routes(),
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),

@@ -14,22 +14,35 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..budget import Budget
 from ..core import own_api, permissions
-from ..core.errors import Code, InvalidInput, KeybearerError, Rejected
+from ..core.errors import Code, InvalidInput, KeybearerError, NotPermitted, Rejected
 from ..core.instant import SECOND
 from ..core.permissions import Demand
 from ..core.principal import Principal, Verified
 from ..core.quota import LimitState
 from ..core.records import AndroidApp, Api, CredentialKind, CredentialRecord, KeyRecord
+from ..core.remembered import Remembered
 from ..core.requirement import NamedCost, Requirement
 from ..core.standing import Standing
 from ..core.tokens import TokenRecord
 from ..http.carriage import credential_in
 from ..ports import NotReady, Records
+from ..services.events import READ as READ_EVENTS
+from ..services.restrictions import restrictions_spec
 from ..verify import Verifier
 from ..wire.base import to_moment
 from ..wire.limits import LimitView
-from ..wire.verify import CredentialView, CreditsLeft, IdentityRef, PrincipalView, VerifyRequest, VerifyResponse
+from ..wire.verify import (
+    CredentialView,
+    CreditsLeft,
+    IdentityRef,
+    PrincipalView,
+    RememberedLimit,
+    StandingView,
+    VerifyRequest,
+    VerifyResponse,
+)
 from .about_token import about_token
 from .bodies import decode_json
 from .client_address import TrustedProxies
@@ -54,9 +67,12 @@ _HEADERS: Final = WrittenHeaders(
 class VerifyEdge:
     """Answers verify requests of trusted callers, who prove themselves with a service key."""
 
-    def __init__(self, records: Records, own_api_id: str, proxies: TrustedProxies, verifier: Verifier) -> None:
+    def __init__(
+        self, records: Records, own_api_id: str, own_project_id: str, proxies: TrustedProxies, verifier: Verifier
+    ) -> None:
         self._records = records
         self._own_api_id = own_api_id
+        self._own_project_id = own_project_id
         self._proxies = proxies
         self._verifier = verifier
         self._accept = frozenset({CredentialKind.SECRET_KEY})
@@ -78,7 +94,7 @@ class VerifyEdge:
             try:
                 _refuse_query(request.target)
                 body = decode_json(_DECODER, request.headers, request.body, is_hot=True)
-                if body.dpop is not None:
+                if body.dpop is not None or body.remember:
                     return None
                 requirement = requirement_from(body, self._api(body.api))
                 verified = verifier.verify_now(body.credential, requirement)
@@ -113,6 +129,8 @@ class VerifyEdge:
             if authorization is not None:
                 self._callers.remember(authorization, own, verified)
             body = decode_json(_DECODER, request.headers, request.body, is_hot=True)
+            if body.remember:
+                self._require_follower(verified.principal)
             api = None
             if body.api is not None:
                 api = yield from fresh_api(self._records, body.api)
@@ -125,9 +143,23 @@ class VerifyEdge:
                 verified = yield Ask(body.credential, requirement)
             except Rejected as rejection:
                 return Reply(200, _HEADERS, _ENCODER.encode(denial(rejection)))
+            if body.remember:
+                return Reply(200, _HEADERS, _ENCODER.encode(self._to_remember(verified, requirement)))
             return Reply(200, _HEADERS, self._answers.encode(verified))
         except KeybearerError as error:
             return reply_for(error, request.request_id)
+
+    def _require_follower(self, caller: Principal) -> None:
+        """Raise unless the caller may follow the event log: whoever remembers must hear when to forget."""
+        if not own_api.may(caller.permissions, READ_EVENTS) or caller.project_id != self._own_project_id:
+            raise NotPermitted(f"'remember' needs the permission {READ_EVENTS!r}.", missing=(READ_EVENTS,))
+
+    def _to_remember(self, verified: Verified, requirement: Requirement) -> VerifyResponse:
+        response = answer(verified)
+        found = self._verifier.remembered(verified, requirement)
+        if found is not None:
+            response.standing = standing_view(*found, requirement)
+        return response
 
     def _api(self, name: str | None) -> Api | None:
         if name is None:
@@ -149,6 +181,27 @@ class VerifyEdge:
             return b"%scontent-length: %d\r\n\r\n%s" % (_HEADERS.lines, len(body), body)
 
         return Again(standing, render)
+
+
+def standing_view(remembered: Remembered, budget: Budget, seq: int, requirement: Requirement) -> StandingView:
+    """Return what a guard may remember; the limits of an API's default plan hang on both."""
+    api = requirement.api
+    depends_on = set(remembered.depends_on)
+    if api is not None:
+        depends_on |= {api.id} if api.default_plan_id is None else {api.id, api.default_plan_id}
+    return StandingView(
+        seq=seq,
+        depends_on=sorted(depends_on),
+        api_ids=sorted(remembered.api_ids),
+        until=to_moment(remembered.until),
+        source_until=to_moment(remembered.source_until),
+        restrictions=restrictions_spec(remembered.restrictions) if remembered.is_restricted else None,
+        limits=[
+            RememberedLimit(limit.bucket, limit.name, limit.limit, limit.burst, limit.emission_ns)
+            for limit, _ in budget.takes
+        ],
+        ask=budget.is_durable,
+    )
 
 
 def _refuse_query(target: bytes) -> None:

@@ -96,9 +96,10 @@ class Dispatcher:
 
         return serve
 
-    async def caller_of(self, request: Request, permission: str = "") -> Caller:
+    async def caller_of(self, request: Request, permission: str = "", *, cost: int = 1) -> Caller:
         """Return who calls; raises ``Rejected`` unless a good key of Keybearer's own API was sent, and one that holds
-        ``permission``: what is refused here is counted and audited like every refused credential.
+        ``permission``: what is refused here is counted and audited like every refused credential. ``cost`` is what the
+        limits of the key take.
         """
         source = self.proxies.client_address(request.client.host if request.client else None, request.scope["headers"])
         await self.authority.records.refresh()
@@ -116,6 +117,7 @@ class Dispatcher:
             referrer=request.headers.get("referer"),
             method=request.method,
             path=request.scope["raw_path"].decode("latin-1"),
+            cost=cost,
         )
         credential = credential_in(request.scope["headers"], query=request.scope["query_string"].decode("latin-1"))
         principal = (await self._verifier.verify(credential, requirement)).principal

@@ -42,6 +42,17 @@ async def _events(call: Call) -> Any:
     )
 
 
+EVENTS = Operation(
+    method="GET", path="/v1/events", operation_id="events", tag="Events", permission="keybearer:events.read",
+    summary="Follow the changes that can alter a decision", handler=_events, response=EventFeed,
+    parameters=(
+        Parameter("after", "The last `seq` that was seen."
+                  " With `Accept: text/event-stream` it is followed by a stream without end.", "integer"),
+        Parameter("limit", "How many events at most; not for a stream.", "integer"),
+    ),
+)  # fmt: skip
+
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         method="GET", path="/v1/usage", operation_id="usage", tag="Usage", permission="keybearer:usage.read",
@@ -70,12 +81,5 @@ OPERATIONS: tuple[Operation, ...] = (
         handler=_audit_verification, response=AuditVerification,
         parameters=(Parameter("expected", "`seq:digest` as an earlier check answered, to notice a cut-off end."),),
     ),
-    Operation(
-        method="GET", path="/v1/events", operation_id="events", tag="Events", permission="keybearer:events.read",
-        summary="Follow the changes that can alter a decision", handler=_events, response=EventFeed,
-        parameters=(
-            Parameter("after", "The last `seq` that was seen.", "integer"),
-            Parameter("limit", "How many events at most.", "integer"),
-        ),
-    ),
+    EVENTS,
 )  # fmt: skip

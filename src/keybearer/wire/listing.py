@@ -85,6 +85,25 @@ class EventFeed(Response):
     items: list[EventView]
 
 
+class EventNotice(Response):
+    """What the data of an event in the stream says; its ``seq`` is the id, its type the name of the event."""
+
+    subject: str
+    at: datetime
+
+
+class Heartbeat(Response):
+    """All events up to ``head`` were sent, and ``age`` milliseconds ago the database knew no others.
+
+    ``clock`` is the node's monotonic clock in milliseconds, ``now`` its time of day.
+    """
+
+    head: int
+    age: int
+    clock: int
+    now: datetime
+
+
 class ProblemField(Response):
     """One wrong field."""
 

@@ -16,6 +16,7 @@ ApiIdentifier = Annotated[
     str, Meta(min_length=1, max_length=255, pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+$(?!\n)")
 ]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$(?!\n)")]
+CookieName = Annotated[str, Meta(pattern=r"^(__Host-[A-Za-z0-9_-]{1,64})?$(?!\n)")]
 Brand = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]{1,15}$(?!\n)")]
 Many = Meta(max_length=200)
 
@@ -34,7 +35,10 @@ class PermissionSpec(Request, omit_defaults=True):
 
 
 class CreateApi(Request):
-    """Register a resource server. ``identifier`` is its audience URI and never changes."""
+    """Register a resource server. ``identifier`` is its audience URI and never changes.
+
+    ``token_cookie`` names the ``__Host-`` cookie that may carry an access token; empty: none may.
+    """
 
     identifier: ApiIdentifier
     name: Name
@@ -44,6 +48,7 @@ class CreateApi(Request):
     token_in: Seconds | None = None
     key_header: HeaderName = "x-api-key"
     allow_publishable_in_query: bool = False
+    token_cookie: CookieName = ""
     default_plan_id: Id | None = None
     metadata: Metadata = {}
 
@@ -58,6 +63,7 @@ class UpdateApi(Request):
     token_in: Seconds | UnsetType | None = UNSET
     key_header: HeaderName | UnsetType = UNSET
     allow_publishable_in_query: bool | UnsetType = UNSET
+    token_cookie: CookieName | UnsetType = UNSET
     default_plan_id: Id | UnsetType | None = UNSET
     metadata: Metadata | UnsetType = UNSET
 
@@ -93,6 +99,7 @@ class ApiView(RecordView):
     token_in: int | None
     key_header: str
     allow_publishable_in_query: bool
+    token_cookie: str
     default_plan_id: str | None
     metadata: Metadata
 

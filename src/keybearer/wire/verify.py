@@ -10,7 +10,7 @@ from msgspec import Meta
 from ..core.errors import Code
 from ..core.records import CredentialKind, Environment
 from .base import Count, Id, LimitName, Metadata, PermissionText, Request, Response, SecondsOrZero, Tag
-from .keys import AndroidAppSpec
+from .keys import AndroidAppSpec, RestrictionsSpec
 from .limits import LimitView, QuotaSpec, RateLimitSpec
 
 Header = Annotated[str, Meta(max_length=2048)]
@@ -31,7 +31,10 @@ class CreditCost(Request):
 
 
 class VerifyRequest(Request):
-    """Ask whether a credential opens a door. Only ``credential`` is needed; whatever else is given must hold too."""
+    """Ask whether a credential opens a door. Only ``credential`` is needed; whatever else is given must hold too.
+
+    ``remember`` is for guards that follow the event stream: a yes then says what they may remember.
+    """
 
     credential: Annotated[str, Meta(min_length=1, max_length=4096)]
     accept: list[CredentialKind] | None = None
@@ -55,6 +58,7 @@ class VerifyRequest(Request):
     max_age: SecondsOrZero | None = None
     request_id: RequestId | None = None
     tags: Annotated[list[Tag], Meta(max_length=10)] = []
+    remember: bool = False
 
     def __repr__(self) -> str:
         return f"VerifyRequest(credential=[redacted], api={self.api!r})"
@@ -101,6 +105,32 @@ class CreditsLeft(Response):
     remaining: int
 
 
+class RememberedLimit(Response):
+    """A rate limit that every use takes from: one unit comes back in ``emission_ns``."""
+
+    bucket: str
+    name: str
+    limit: int
+    burst: int
+    emission_ns: int
+
+
+class StandingView(Response, omit_defaults=True):
+    """What a guard may remember of a credential until ``until``, or an event behind ``seq`` about ``depends_on``.
+
+    ``source_until`` is when what a token comes from ends. With ``ask`` something durable is counted: each use is asked.
+    """
+
+    seq: int
+    depends_on: list[str]
+    api_ids: list[str]
+    until: datetime | None = None
+    source_until: datetime | None = None
+    restrictions: RestrictionsSpec | None = None
+    limits: list[RememberedLimit] = []
+    ask: bool = False
+
+
 class VerifyResponse(Response, omit_defaults=True):
     """The answer, always with status 200. Everything but ``valid`` and ``code`` is there only once the digest
     matched."""
@@ -120,6 +150,7 @@ class VerifyResponse(Response, omit_defaults=True):
     missing: list[str] = []
     retry_after: int | None = None
     replayed: bool = False
+    standing: StandingView | None = None
 
 
 class RefundRequest(Request):
