@@ -177,4 +177,4 @@ def test_nobody_gets_in_while_keybearer_cannot_be_asked(scene: Scene[Caddy]) -> 
 
 
 def test_the_configuration_names_its_places() -> None:
-    assert re.findall(r"# \((\d)\)", CONFIGURATION.read_text()) == ["1", "2", "3", "4"]
+    assert re.findall(r"# \((\d)\)", CONFIGURATION.read_text()) == ["1", "2", "3", "4", "5"]

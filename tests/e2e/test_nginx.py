@@ -263,6 +263,6 @@ def test_connections_to_keybearer_and_the_site_are_kept(scene: Scene[Nginx]) -> 
 
 def test_the_configuration_names_its_places() -> None:
     text = CONFIGURATION.read_text()
-    assert re.findall(r"# \((\d)\)", text) == ["1", "2", "3", "4"]
+    assert re.findall(r"# \((\d)\)", text) == ["1", "2", "3", "4", "5"]
     for setting in ("proxy_pass_request_body off", 'Content-Length ""', "X-Original-URI $request_uri"):
         assert setting in text

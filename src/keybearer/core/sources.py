@@ -52,6 +52,11 @@ def origin_of(url: str) -> str | None:
     return f"{parts.scheme}://{host}{suffix}"
 
 
+def exact_origin(text: str) -> str | None:
+    """Return an origin that is written as one, without path, query or fragment, or ``None``: ``null`` is nobody's."""
+    return None if set("/?#") & set(text.partition("://")[2]) else origin_of(text)
+
+
 def origin_matches(pattern: str, origin: str) -> bool:
     """Tell whether an origin is the pattern, or a true subdomain of a pattern like ``https://*.example.com``."""
     if pattern == origin:
@@ -114,15 +119,26 @@ def application_allowed(
     ios_bundle_id: str | None,
 ) -> bool:
     """Tell whether the request comes from one of the applications that the key is tied to."""
-    if origin is not None and origin != "null":
-        sender = origin_of(origin)
-        if sender is not None and any(origin_matches(pattern, sender) for pattern in restrictions.origins):
-            return True
-    if referrer is not None and any(referrer_matches(pattern, referrer) for pattern in restrictions.referrers):
+    if _site_allowed(restrictions, origin, referrer or None):
         return True
     if android_app is not None and any(_same_app(app, android_app) for app in restrictions.android_apps):
         return True
     return ios_bundle_id is not None and ios_bundle_id in restrictions.ios_bundle_ids
+
+
+def _site_allowed(restrictions: Restrictions, origin: str | None, referrer: str | None) -> bool:
+    """Tell whether the request comes from a page of one of the sites that the key is tied to.
+
+    Browsers send ``Origin`` with what scripts fetch from elsewhere, and ``Referer`` alone with scripts, pictures and
+    styles: either tells the site. Where both come they agree, or the request was led astray on its way (a redirect
+    makes the origin ``null``) and is nobody's. Spec: Fetch §3.1, Referrer Policy §8.3.
+    """
+    site = origin_of(referrer) if origin is None and referrer is not None else exact_origin(origin or "")
+    if site is None or (referrer is not None and origin_of(referrer) != site):
+        return False
+    return any(origin_matches(pattern, site) for pattern in restrictions.origins) or any(
+        referrer_matches(pattern, referrer or site) for pattern in restrictions.referrers
+    )
 
 
 def _same_app(known: AndroidApp, claimed: AndroidApp) -> bool:

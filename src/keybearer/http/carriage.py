@@ -28,6 +28,17 @@ class Missing(Rejected):
         super().__init__(Code.MALFORMED, "This request carries no credential.")
 
 
+class SecretInUrl(Rejected):
+    """A URL carries a credential that may not stand there. Its text helps whoever sent it, and is public: nothing was
+    looked up, and nothing of the credential is said again.
+    """
+
+    TEXT: Final = "Credentials in a URL end up in logs and are refused: send it in a header. Rotate the one you sent."
+
+    def __init__(self) -> None:
+        super().__init__(Code.KIND_NOT_ACCEPTED, self.TEXT)
+
+
 def credential_in(
     headers: Sequence[tuple[bytes, bytes]],
     *,
@@ -91,10 +102,7 @@ def _in_query(query: str, allowed: bool) -> list[str]:
     found = [value for name, value in parse_qsl(query) if name.lower() in QUERY_NAMES and value]
     for value in found:
         if not allowed or not is_publishable(value):
-            raise Rejected(
-                Code.KIND_NOT_ACCEPTED,
-                "Credentials in a URL end up in logs and are refused: send it in a header. Rotate the one you sent.",
-            )
+            raise SecretInUrl
     return found
 
 

@@ -15,6 +15,7 @@ _ALGORITHMS = " ".join(sorted(ASYMMETRIC))
 def challenge(
     error: str = "",
     *,
+    description: str = "",
     scope: str = "",
     metadata: str = "",
     dpop: bool = False,
@@ -22,11 +23,13 @@ def challenge(
     max_age: str = "",
 ) -> bytes:
     """Return one challenge. ``metadata`` is the URL of the API's metadata; a request without credential has no error.
+    ``description`` is a sentence of ours, without quotes.
 
     ``dpop`` is for requests that used that scheme themselves: nothing is told of a token that its sender did not know.
     """
     said = {
         "error": error,
+        "error_description": description,
         "scope": scope,
         "acr_values": acr_values,
         "max_age": max_age,

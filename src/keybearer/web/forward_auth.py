@@ -22,7 +22,15 @@ from ..core.quota import LimitState
 from ..core.records import AndroidApp, Api, CredentialRecord, KeyRecord
 from ..core.requirement import Requirement
 from ..core.tokens import TokenRecord
-from ..http.carriage import DEFAULT_KEY_HEADER, Missing, credential_among, query_may_carry, refuse_several
+from ..http.carriage import (
+    AUTHORIZATION,
+    DEFAULT_KEY_HEADER,
+    Missing,
+    SecretInUrl,
+    credential_among,
+    query_may_carry,
+    refuse_several,
+)
 from ..http.challenges import challenge, metadata_url
 from ..ports import NotReady, Records
 from ..verify import Verifier
@@ -40,6 +48,9 @@ _BODY: Final = {
     403: b'{"title":"Forbidden","status":403,"detail":"The credential does not allow this."}',
     429: b'{"title":"Too Many Requests","status":429,"detail":"The limit is used up for now."}',
 }
+_SECRET_IN_URL: Final = b'{"title":"Unauthorized","status":401,"detail":"%s"}' % SecretInUrl.TEXT.encode()
+_CARRIED_IN_QUERY: Final = (b"x-keybearer-carried", b"query")
+"""Tells the proxy that the URL holds the key, so that nobody shall keep the answer or hand the URL on."""
 
 
 class Door(NamedTuple):
@@ -93,6 +104,15 @@ def _number_in(given: dict[str, str], name: str) -> int | None:
     return int(text)
 
 
+class Asked(NamedTuple):
+    """The credential of the original request, what must hold for it, whether a proof came, and if the URL had it."""
+
+    credential: str
+    requirement: Requirement
+    proves: bool
+    in_url: bool
+
+
 class ForwardAuthEdge:
     """Answers the authorization subrequests of reverse proxies."""
 
@@ -114,7 +134,7 @@ class ForwardAuthEdge:
         except KeybearerError as error:
             return reply_for(error, request.request_id)
         try:
-            credential, requirement, proves = self._asked(request, door, api)
+            credential, requirement, proves, in_url = self._asked(request, door, api)
             if proves:
                 return None
             verified = self._verifier.verify_now(credential, requirement)
@@ -126,7 +146,7 @@ class ForwardAuthEdge:
             return self._refused(rejection, door, request)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
-        return self._admission(verified, again)
+        return self._admission(verified, in_url, again)
 
     def steps(self, request: EdgeRequest) -> Steps:
         """Do the work of one subrequest."""
@@ -138,7 +158,7 @@ class ForwardAuthEdge:
         except KeybearerError as error:
             return reply_for(error, request.request_id)
         try:
-            credential, requirement, proves = self._asked(request, door, api)
+            credential, requirement, proves, in_url = self._asked(request, door, api)
             if proves:
                 requirement = requirement._replace(key_thumbprint=(yield _proof_in(request, requirement, credential)))
             verified = yield Ask(credential, requirement)
@@ -146,7 +166,7 @@ class ForwardAuthEdge:
             return self._refused(rejection, door, request)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
-        return self._admission(verified)
+        return self._admission(verified, in_url)
 
     def _refused(self, rejection: Rejected, door: Door, request: EdgeRequest) -> Reply:
         dpop = any(name == DPOP or value[:5].lower() == b"dpop " for name, value in request.headers)
@@ -157,8 +177,7 @@ class ForwardAuthEdge:
             raise NotPermitted("Only a trusted proxy may ask here; see KEYBEARER_TRUSTED_PROXIES.")
         return door_of(request.target)
 
-    def _asked(self, request: EdgeRequest, door: Door, api: Api | None) -> tuple[str, Requirement, bool]:
-        """Return the credential of the original request, what must hold for it, and whether a proof came with it."""
+    def _asked(self, request: EdgeRequest, door: Door, api: Api | None) -> Asked:
         key_header = DEFAULT_KEY_HEADER if api is None else api.key_header.lower().encode("ascii")
         fields = _fields_of(request.headers, key_header)
         proves = DPOP in fields
@@ -190,11 +209,14 @@ class ForwardAuthEdge:
             query_allowed=api is not None and api.allow_publishable_in_query,
             with_proof=proves,
         )
-        return credential, requirement, proves
+        in_url = bool(query) and AUTHORIZATION not in fields and key_header not in fields
+        return Asked(credential, requirement, proves, in_url)
 
-    def _admission(self, verified: Verified, again: Again | None = None) -> Reply:
+    def _admission(self, verified: Verified, in_url: bool, again: Again | None = None) -> Reply:
         limits = verified.limits
         more = ((b"ratelimit", _rate_limit_header(limits)),) if limits else ()
+        if in_url:
+            more = (*more, _CARRIED_IN_QUERY)
         return Reply(200, self._admissions.always(verified.principal), b"", more, again)
 
     def _again(self, request: EdgeRequest, verified: Verified, requirement: Requirement) -> Again | None:
@@ -415,6 +437,7 @@ def _refusal(rejection: Rejected, door: Door, request_id: str, metadata: str, dp
         status = 401
         # RFC 6750 §3.1: a request without any credential gets no error code.
         error = "" if isinstance(rejection, Missing) else "invalid_token"
+        description = rejection.TEXT if isinstance(rejection, SecretInUrl) else ""
         # What a client must ask for here, so that it asks for no more (RFC 6750 §3).
         scope = " ".join(door.demand.names) if metadata and door.demand is not None else ""
         acr_values, max_age = "", ""
@@ -423,7 +446,16 @@ def _refusal(rejection: Rejected, door: Door, request_id: str, metadata: str, dp
         elif rejection.code is Code.INSUFFICIENT_AUTHENTICATION:
             error, acr_values = "insufficient_user_authentication", " ".join(door.acr_values)
             max_age = "" if door.max_age is None else str(door.max_age // SECOND)
-        said = challenge(error, scope=scope, metadata=metadata, dpop=dpop, acr_values=acr_values, max_age=max_age)
+        said = challenge(
+            error,
+            description=description,
+            scope=scope,
+            metadata=metadata,
+            dpop=dpop,
+            acr_values=acr_values,
+            max_age=max_age,
+        )
         headers.append((b"www-authenticate", said))
     headers.append((b"x-keybearer-status", str(status).encode()))
-    return Reply(403 if door.for_nginx and status == 429 else status, tuple(headers), _BODY[status])
+    body = _SECRET_IN_URL if isinstance(rejection, SecretInUrl) else _BODY[status]
+    return Reply(403 if door.for_nginx and status == 429 else status, tuple(headers), body)

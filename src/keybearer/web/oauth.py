@@ -1,6 +1,7 @@
 """The back channel of OAuth: token, revocation, introspection and device authorization endpoints.
 
-No CORS: these are for servers and devices. Nothing is cached. Spec: RFC 6749 §5, RFC 7009, RFC 7662, RFC 8628 §3.1.
+Nothing is cached. Pages of any origin may ask for tokens and give them back, since public clients may be pages; no
+cookie counts here. Spec: RFC 6749 §5, RFC 7009, RFC 7662, RFC 8628 §3.1.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from ..verify import Verifier
 from .client_address import TrustedProxies
 from .dispatch import request_id_of, response_of
 from .forms import INTROSPECTION_JWT, read_request
+from .oauth_answers import PAGES, refusal, typed
 from .oauth_answers import answer as answered
-from .oauth_answers import refusal, typed
 from .reply import Headers, Reply
 
 PUSH: Final = "/oauth/par"
@@ -55,6 +56,7 @@ class OAuthEndpoints:
             Route(introspection.PATH, self._endpoint(self._introspect, takes_bearer=True), methods=["POST"]),
             Route(PUSH, self._endpoint(self._push), methods=["POST"]),
             Route("/oauth/device_authorization", self._endpoint(self._device), methods=["POST"]),
+            *(Route(path, _preflight, methods=["OPTIONS"]) for path in (PATH, "/oauth/revoke", PUSH)),
         ]
 
     def direct(self) -> Mapping[tuple[str, str], ASGIApp]:
@@ -137,3 +139,11 @@ class OAuthEndpoints:
             user_agent=request.headers.get("user-agent", ""),
         )
         return answered(said, request_id_of(request))
+
+
+async def _preflight(request: Request) -> Response:
+    """Answer what a browser asks before it lets a page of another site ask here."""
+    said = PAGES.of_preflight(request.method, request.scope["headers"])
+    if said is None:
+        return Response(b"", 405, {"allow": "POST"})
+    return Response(b"", 204, {name.decode(): value.decode() for name, value in said})

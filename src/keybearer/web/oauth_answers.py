@@ -8,12 +8,17 @@ import msgspec
 
 from ..core.errors import Unavailable
 from ..core.oauth_error import InvalidClient, InvalidToken, OAuthError, TooManyRequests, UseDpopNonce
+from ..http.cors import ANY, CorsPolicy
 from .problem import HttpProblem, reply_for
 from .reply import Headers, Reply, WrittenHeaders
 
 encode: Final = msgspec.json.Encoder().encode
 
+PAGES: Final = CorsPolicy((ANY,), methods=("POST",), headers=("Authorization", "Content-Type", "DPoP"))
+"""Public clients may be pages of any site. No cookie counts on the back channel, so a page gets what it has a code for.
+Spec: OAuth 2.0 for Browser-Based Applications §6.3.2."""
 _COMMON: Final = (
+    *PAGES.of_answer(()),
     (b"cache-control", b"no-store"),
     (b"pragma", b"no-cache"),
     (b"x-content-type-options", b"nosniff"),

@@ -8,10 +8,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..core.errors import Rejected
 from ..core.oauth_error import InsufficientScope
 from ..core.records import CredentialKind
 from ..core.requirement import Requirement
+from ..http.cors import ANY, CorsPolicy
 from ..services.authority import Authority
 from ..services.userinfo import signed_userinfo, userinfo
 from ..verify import Verifier
@@ -19,9 +19,12 @@ from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, request_id_of, response_of
 from .presented_token import presented
 from .problem import reply_for
+from .reply import Headers
 
 _ENCODER: Final = msgspec.json.Encoder()
 _ACCEPT: Final = frozenset({CredentialKind.ACCESS_TOKEN})
+_PAGES: Final = CorsPolicy((ANY,), methods=("GET", "POST"), headers=("Authorization", "Content-Type", "DPoP"))
+"""Pages of any site may ask: no cookie counts here."""
 
 
 class UserinfoEndpoint:
@@ -37,12 +40,15 @@ class UserinfoEndpoint:
         headers = {
             **SECURITY_HEADERS,
             "x-request-id": request_id_of(request),
-            "access-control-allow-origin": "*",  # browsers may ask; no cookie counts here
         }
-        if request.method == "OPTIONS":
-            headers["access-control-allow-methods"] = "GET, POST"
-            headers["access-control-allow-headers"] = "authorization, dpop, content-type"
-            return Response(b"", 204, headers)
+        preflight = _PAGES.of_preflight(request.method, request.scope["headers"])
+        if preflight is not None:
+            return Response(b"", 204, {**headers, **_text(preflight)})
+        answer = await self._answer(request, headers)
+        answer.headers.update(_text(_PAGES.of_answer(request.scope["headers"])))
+        return answer
+
+    async def _answer(self, request: Request, headers: dict[str, str]) -> Response:
         try:
             token = await presented(self._authority, self._proxies, request)
             requirement = Requirement(
@@ -62,12 +68,12 @@ class UserinfoEndpoint:
             headers["www-authenticate"] = f'Bearer error="{error.error}", scope="openid"'
             body = _ENCODER.encode({"error": error.error, "error_description": error.description})
             return Response(body, error.status, {**headers, "content-type": "application/json"})
-        except Rejected as rejection:
-            answer = response_of(reply_for(rejection, request_id_of(request)))
-            answer.headers["access-control-allow-origin"] = "*"
-            return answer
         except Exception as error:
             return response_of(reply_for(error, request_id_of(request)))
         if signed is not None:
             return Response(signed.encode(), 200, {**headers, "content-type": "application/jwt"})
         return Response(_ENCODER.encode(claims), 200, {**headers, "content-type": "application/json"})
+
+
+def _text(headers: Headers) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}

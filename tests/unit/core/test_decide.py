@@ -25,6 +25,8 @@ def restricted(**restrictions: object) -> object:
     return record(key(restrictions=Restrictions(**restrictions)))
 
 
+ON_A = restricted(origins=("https://a.example",), referrers=("https://a.example/*",))
+
 DENIALS = [
     (Code.NOT_FOUND, record(key(state=State.DELETED)), ANYTHING),
     (Code.REVOKED, record(key(state=State.REVOKED)), ANYTHING),
@@ -62,6 +64,22 @@ DENIALS = [
         restricted(referrers=("https://a.example/maps/*",)),
         Requirement(referrer="https://a.example/other"),
     ),
+    (Code.ORIGIN_NOT_ALLOWED, ON_A, Requirement(referrer="https://a.example.evil.example/")),
+    (Code.ORIGIN_NOT_ALLOWED, ON_A, Requirement(origin="https://a.example/")),
+    (Code.ORIGIN_NOT_ALLOWED, ON_A, Requirement(origin="https://a.example", referrer="https://b.example/")),
+    (Code.ORIGIN_NOT_ALLOWED, ON_A, Requirement(origin="null", referrer="https://a.example/")),
+    (Code.ORIGIN_NOT_ALLOWED, ON_A, Requirement(origin="", referrer="https://a.example/")),
+    (Code.ORIGIN_NOT_ALLOWED, ON_A, Requirement(referrer="about:client")),
+    (
+        Code.ORIGIN_NOT_ALLOWED,
+        restricted(referrers=("https://a.example/maps/*",)),
+        Requirement(origin="https://a.example"),
+    ),
+    (
+        Code.ORIGIN_NOT_ALLOWED,
+        restricted(referrers=("https://a.example/maps/*",)),
+        Requirement(origin="https://b.example", referrer="https://a.example/maps/x"),
+    ),
     (
         Code.ORIGIN_NOT_ALLOWED,
         restricted(android_apps=(AndroidApp("org.app", CERT),)),
@@ -89,6 +107,10 @@ ADMISSIONS = [
     (restricted(origins=("https://*.a.example",)), Requirement(origin="https://x.y.a.example")),
     (restricted(origins=("https://a.example",), ios_bundle_ids=("org.app",)), Requirement(ios_bundle_id="org.app")),
     (restricted(referrers=("https://a.example/maps/*",)), Requirement(referrer="https://a.example/maps/x?q=1")),
+    (restricted(origins=("https://a.example",)), Requirement(referrer="https://a.example/maps/x?q=1")),
+    (restricted(origins=("https://a.example",)), Requirement(origin="https://a.example", referrer="")),
+    (restricted(referrers=("https://a.example/*",)), Requirement(origin="https://a.example")),
+    (ON_A, Requirement(origin="https://a.example", referrer="https://a.example/maps")),
     (restricted(android_apps=(AndroidApp("org.app", CERT),)), Requirement(android_app=AndroidApp("org.app", CERT))),
     (restricted(methods=("GET",), paths=("/public/*",)), Requirement(method="GET", path="/public/a")),
     (record(), Requirement(demand=all_of(["orders:read"]))),
