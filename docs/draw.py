@@ -9,10 +9,19 @@ import ast
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 
-from keybearer.core.lifecycle import RESTORED, TRANSITIONS, UNDELETE_IN, Change, VersionState
+from keybearer.core.lifecycle import (
+    DELIVERY_CHANGES,
+    INCIDENT_CHANGES,
+    RESTORED,
+    TRANSITIONS,
+    UNDELETE_IN,
+    Change,
+    VersionState,
+)
 from keybearer.core.records import State
 from keybearer.settings import BOUNDS, Settings
 
@@ -24,6 +33,18 @@ VERSION_STATES = {
     VersionState.RETIRED: "its time is over; it is refused",
     VersionState.REVOKED: "was revoked alone; it is refused, the key's other secrets work on",
 }
+
+
+def smaller(table: Mapping[StrEnum, Mapping[StrEnum, StrEnum]], first: str) -> str:
+    """A table of changes that is none of the records' own, as a drawing."""
+    arrows = [f"    [*] --> {next(iter(table))}: {first}"]
+    arrows += [
+        f"    {state} --> {target}: {change}"
+        for state, changes in table.items()
+        for change, target in changes.items()
+        if target != state
+    ]
+    return "```mermaid\nstateDiagram-v2\n" + "\n".join(arrows) + "\n```"
 
 
 def lifecycle() -> str:
@@ -73,6 +94,16 @@ the least of the grace that was asked for, the end it already had, and the key's
 | state | a secret in it |
 |---|---|
 {versions}
+
+## Incidents
+
+A leaked secret has one incident. It opens again by itself when the secret is found elsewhere and still works.
+
+{smaller(INCIDENT_CHANGES, "found")}
+
+## Messages to webhooks
+
+{smaller(DELIVERY_CHANGES, "something happened")}
 """
 
 

@@ -19,12 +19,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from . import __version__
+from .core.credential import without_secrets
 from .ports import ISSUED
 
 REDACTED: Final = "[redacted]"
-_CREDENTIAL: Final = re.compile(
-    r"(?<![0-9A-Za-z])([a-z][a-z0-9]{0,15}(?:_[a-z]{2,8}){1,3}_[0-9A-Za-z]{12,24}_)[0-9A-Za-z]{6,}", re.ASCII
-)
 _AUTHORIZATION: Final = re.compile(r"(?i)\b(bearer|basic|dpop)\s+[A-Za-z0-9._~+/=-]{8,}")
 _QUERY: Final = re.compile(r"(?i)([?&](?:key|api_key|apikey|access_token|token|secret|password)=)[^&\s\"']+")
 _SECRET_NAMES: Final = frozenset(
@@ -34,7 +32,7 @@ _SECRET_NAMES: Final = frozenset(
 
 def redact(text: str) -> str:
     """Return the text with every credential cut down to its public part."""
-    text = _CREDENTIAL.sub(r"\1" + REDACTED, text)
+    text = without_secrets(text, REDACTED)
     text = _AUTHORIZATION.sub(r"\1 " + REDACTED, text)
     return _QUERY.sub(r"\1" + REDACTED, text)
 

@@ -41,6 +41,7 @@ WHOLE = {
     *("users.links", "users.add_link", "users.remove_link"),
     *("sessions.list", "sessions.get", "sessions.end", "sessions.end_all"),
     *("signing_keys.list", "signing_keys.get", "signing_keys.rotate", "signing_keys.revoke"),
+    *("leaks.check", "leak_policies.set"),
     *("plans.list", "projects.enable_api", "projects.disable_api", "audit.verify", "events"),
 }
 SPECIAL = {
@@ -48,6 +49,11 @@ SPECIAL = {
     "users.factors": "keybearer:users.read",
     "users.links": "keybearer:users.read",
     "usage": "keybearer:usage.read",
+    **{f"incidents.{verb}": "keybearer:leaks.read" for verb in ("list", "get")},
+    **{f"incidents.{verb}": "keybearer:leaks.write" for verb in ("acknowledge", "resolve", "reopen")},
+    "leaks.check": "keybearer:leaks.write",
+    "leak_policies.get": "keybearer:leaks.read",
+    "leak_policies.set": "keybearer:leaks.write",
     "audit.list": "keybearer:audit.read",
     "audit.verify": "keybearer:audit.read",
     "events": "keybearer:events.read",
@@ -63,7 +69,7 @@ EXTRA = (
     *("grants.list", "grants.get", "grants.update", "grants.revoke"),
     *("signing_keys.list", "signing_keys.get", "signing_keys.rotate", "signing_keys.revoke"),
 )
-OF_PROJECTS = ("keys.", "identities.", "projects.get", "clients.", "grants.")
+OF_PROJECTS = ("keys.", "identities.", "projects.get", "clients.", "grants.", "incidents.", "leak_policies.get")
 KNOWN = {f"{kind}.{verb}" for kind in KINDS for verb in VERBS} | {*EXTRA} | SPECIAL.keys()
 
 
@@ -214,10 +220,18 @@ async def test_lists_show_the_callers_project_only(world: Embedded) -> None:
     mine, theirs = await Scene.of(world, next(_numbers)), await Scene.of(world, next(_numbers))
     callers = await Callers.of(world, mine.project)
     async with world.http(callers.keys["project"]) as http:
-        for path in ("/v1/keys", "/v1/identities", "/v1/projects", "/v1/apis", "/v1/audit", "/v1/usage"):
+        for path in (
+            "/v1/keys",
+            "/v1/identities",
+            "/v1/projects",
+            "/v1/apis",
+            "/v1/audit",
+            "/v1/usage",
+            "/v1/incidents",
+        ):
             answer = await http.get(path)
             assert answer.status_code == 200
-            for other in (theirs.project, theirs.key, theirs.identity, theirs.api):
+            for other in (theirs.project, theirs.key, theirs.identity, theirs.api, theirs.incident):
                 assert other not in answer.text, path
 
 

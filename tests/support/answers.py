@@ -77,6 +77,49 @@ UPSTREAM = {
     "links_by_email": True,
     "redirect_uri": "https://keys.example.com/sign-in/callback",
 }
+INCIDENT = {
+    **RECORD,
+    "id": "inc_1",
+    "status": "open",
+    "project_id": "proj_1",
+    "kind": "secret_key",
+    "environment": "live",
+    "credential_id": "0000000000000000",
+    "version": 1,
+    "name": "shop",
+    "key_id": "key_1",
+    "client_id": None,
+    "owner": "ada@example.com",
+    "action": "revoked",
+    "first_seen_at": NOW,
+    "last_seen_at": NOW,
+    "resolved_at": None,
+    "sighted": 2,
+    "sightings": [
+        {
+            "kind": "log",
+            "name": "access.log",
+            "reported_at": NOW,
+            "line": 7,
+            "column": 3,
+            "at": NOW,
+            "client_ip": "192.0.2.1",
+            "commit": None,
+        }
+    ],
+    "history": [{"at": NOW, "what": "revoked", "actor": "key_2", "note": ""}],
+    "requests_from": "key_1",
+    "requests": [{"at": NOW, "code": "VALID", "count": 3}],
+    "requesters": [{"source": "192.0.2.1", "code": "VALID", "count": 3}],
+    "requests_truncated": False,
+}
+LEAK_POLICY = {
+    "project_id": "proj_1",
+    "measures": {"live.secret_key": "rotate"},
+    "grace_in": 43200,
+    "in_urls": "ignore",
+    "own": ["live.secret_key", "grace_in"],
+}
 CLIENT = {
     **RECORD,
     "id": "client_1",

@@ -10,13 +10,17 @@ from keybearer.core.assurance import ONE_FACTOR
 from keybearer.core.clients import GrantType
 from keybearer.core.credential import new_id
 from keybearer.core.grants import GRANT_ID, Grant
-from keybearer.core.lifecycle import Change
+from keybearer.core.incidents import SourceKind
+from keybearer.core.lifecycle import Change, IncidentChange
+from keybearer.core.records import Environment
 from keybearer.core.users import USER_ID, User
 from keybearer.services import (
     apis,
     clients,
     identities,
+    incidents,
     keys,
+    leaks,
     plans,
     projects,
     rotation,
@@ -30,6 +34,7 @@ from keybearer.web.asgi import OPERATIONS
 from keybearer.web.operation import Operation
 from keybearer.wire.clients import CreateClient
 from keybearer.wire.keys import CreateKey, RotateKey
+from keybearer.wire.leaks import CheckLeaks, IncidentNote, LeakFinding, LeakSource
 from keybearer.wire.limits import CreditsSpec
 from keybearer.wire.records import CreateApi, CreateIdentity, CreatePlan, CreateProject, PermissionSpec, UpdateProject
 from keybearer.wire.upstreams import CreateUpstream
@@ -67,6 +72,7 @@ class Scene:
     grant: str = ""
     signing_key: str = ""
     upstream: str = ""
+    incident: str = ""
     number: int = 0
 
     @classmethod
@@ -98,6 +104,7 @@ class Scene:
         await scene._people()
         provider = CreateUpstream("Elsewhere", f"https://login.example/{scene.key[-16:]}", "keybearer")
         scene.upstream = (await upstreams.create(authority, root, provider)).id
+        scene.incident = await scene._leaked()
         return scene
 
     async def _consented(self, scope: str) -> str:
@@ -136,6 +143,14 @@ class Scene:
         session, _ = await self.world.store.transact(lambda uow: sessions.start(uow, authority, SYSTEM, user, **visit))
         self.session = session.id
 
+    async def _leaked(self) -> str:
+        """An incident of the project: a key for tests, about which nothing but that is done."""
+        authority, root = self.world.authority, self.world.root
+        made = await keys.create(authority, root, CreateKey(self.project, "leaky", environment=Environment.TEST))
+        finding = LeakFinding(made.credential, LeakSource(SourceKind.FILE, "access.log", 7))
+        checked = await leaks.check(authority, root, CheckLeaks([finding], act=True))
+        return str(checked.findings[0].incident_id)
+
     def id_of(self, plural: str) -> str:
         """The record of this scene that an operation on ``plural`` is about."""
         return {
@@ -150,6 +165,8 @@ class Scene:
             "grants": self.grant,
             "signing_keys": self.signing_key,
             "upstreams": self.upstream,
+            "incidents": self.incident,
+            "leak_policies": self.project,
         }[plural]
 
     async def request(self, operation: Operation) -> tuple[str, dict[str, Any] | None]:
@@ -166,6 +183,8 @@ class Scene:
             if plural == "plans":
                 self.plan = (await plans.create(authority, root, CreatePlan("Unused"))).id
             await SERVICES[plural].set_state(authority, root, self.id_of(plural), Change.DELETE)
+        if verb == "reopen":
+            await incidents.set_status(authority, root, self.incident, IncidentChange.RESOLVE, IncidentNote())
         if verb == "revoke_version":
             await rotation.rotate(authority, root, self.key, RotateKey())
         path = operation.path.replace("{number}", "1").replace("{api}", self.api).replace("{link}", self.link)
@@ -216,6 +235,8 @@ class Scene:
                 "client_secret": "s" * 40,
             },
             "upstreams.update": {"name": "Newer"},
+            "leaks.check": {"findings": [{"credential": "nobody's", "source": {"kind": "stdin"}}], "act": True},
+            "leak_policies.set": {"measures": {"live.secret_key": "rotate"}, "grace_in": 60, "in_urls": "alert"},
             "refund": {"key_id": self.key, "request_id": "r"},
         }
         return bodies.get(operation_id)

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import catalogue, clients, credential, doctor, keys, login, observe, projects, server, upstreams, users
+from . import (
+    catalogue,
+    clients,
+    credential,
+    doctor,
+    incidents,
+    keys,
+    login,
+    observe,
+    projects,
+    server,
+    upstreams,
+    users,
+)
 
 
 class Shell(StrEnum):
@@ -32,7 +45,7 @@ def application() -> typer.Typer:
     credential.add_verify(keys.app)
     credential.add_refund(keys.app)
     records = (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities)
-    for group in (*records, users.app, users.sessions, upstreams.app, *clients.GROUPS):
+    for group in (*records, users.app, users.sessions, upstreams.app, *clients.GROUPS, *incidents.GROUPS):
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)

@@ -15,6 +15,7 @@ from ..core.errors import Code, Rejected
 from ..wire.clients import CreateClient, UpdateClient
 from ..wire.grants import UpdateGrant
 from ..wire.keys import AndroidAppSpec, ImportedSecret, ImportKey, ImportProgress, ImportReport, RestrictionsSpec
+from ..wire.leaks import LeakSource
 from ..wire.limits import CreditsSpec, QuotaSpec, RateLimitSpec, RefillSpec
 from ..wire.records import PermissionSpec
 from ..wire.verify import VerifyRequest
@@ -35,6 +36,7 @@ from .errors import (
 )
 from .keybearer import AsyncKeybearer, Keybearer, calls
 from .keys import IssuedKey
+from .leaks import Found
 from .verifier import AsyncRemoteVerifier, RemoteVerifier
 
 __all__ = [
@@ -43,6 +45,8 @@ __all__ = [
     "RemoteVerifier",
     "AsyncRemoteVerifier",
     "IssuedKey",
+    "Found",
+    "LeakSource",
     "Retries",
     "NO_RETRIES",
     "calls",

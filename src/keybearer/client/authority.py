@@ -26,6 +26,7 @@ from ..wire.verify import (
 from .call import Call, Pages, listed, query, revealed
 from .clients import Clients, Grants, SigningKeys
 from .keys import Keys
+from .leaks import Incidents, Leaks
 from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
 from .upstreams import Upstreams
@@ -83,6 +84,8 @@ class Authority(Resource[D]):
         self.grants = Grants(driver)
         self.signing_keys = SigningKeys(driver)
         self.upstreams = Upstreams(driver)
+        self.leaks = Leaks(driver)
+        self.incidents = Incidents(driver)
         self.audit = Audit(driver)
 
     @operation

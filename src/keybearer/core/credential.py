@@ -80,3 +80,13 @@ def split(text: str) -> tuple[str, str] | None:
 def looks_like_one(text: str) -> bool:
     """Tell whether the text has the shape of a Keybearer credential, whatever its checksum."""
     return _GRAMMAR.fullmatch(text) is not None
+
+
+_ANYWHERE: Final = re.compile(
+    r"(?<![0-9A-Za-z])([a-z][a-z0-9]{0,15}(?:_[a-z]{2,8}){1,3}_[0-9A-Za-z]{12,24}_)[0-9A-Za-z]{6,}", re.ASCII
+)
+
+
+def without_secrets(text: str, replacement: str = "[redacted]") -> str:
+    """Return a text with every credential in it cut down to its public part, even one that is cut off."""
+    return _ANYWHERE.sub(lambda found: found[1] + replacement, text)

@@ -10,14 +10,16 @@ from enum import StrEnum
 from typing import Any, Final
 
 from .artefacts import Artefact
-from .clients import Client
+from .clients import Client, ClientSecret
 from .errors import Conflict
 from .grants import Grant
+from .incidents import Incident, Status, Step, with_step
 from .instant import DAY, Instant
 from .records import ApiKey, R, Record, SecretVersion, State
 from .sessions import Session
 from .signing_keys import SigningKey
 from .tokens import TokenFamily
+from .webhooks import Delivery, DeliveryStatus
 
 UNDELETE_IN: Final = 30 * DAY
 """How long a deleted record can be brought back."""
@@ -133,6 +135,95 @@ def retire_version(
 def revoke_family(family: TokenFamily, now: Instant) -> TokenFamily:
     """Return the family refused from now on; a family that is revoked stays as it is."""
     return family if family.revoked_at is not None else replace(family, revoked_at=now)
+
+
+def revoke_secret(secret: ClientSecret, now: Instant) -> ClientSecret:
+    """Return a client's secret refused from now on; one that is revoked stays as it is."""
+    return secret if secret.revoked_at is not None else replace(secret, revoked_at=now)
+
+
+def retire_secret(secret: ClientSecret, now: Instant, *, grace_in: int) -> ClientSecret:
+    """Return a client's secret with an end, never later than the one it had."""
+    end = Instant(now + grace_in)
+    return secret if secret.expires_at is not None and secret.expires_at <= end else replace(secret, expires_at=end)
+
+
+class IncidentChange(StrEnum):
+    """What can be done to an incident."""
+
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+    REOPEN = "reopen"
+
+
+INCIDENT_CHANGES: Final[dict[Status, dict[IncidentChange, Status]]] = {
+    Status.OPEN: {
+        IncidentChange.ACKNOWLEDGE: Status.ACKNOWLEDGED,
+        IncidentChange.RESOLVE: Status.RESOLVED,
+        IncidentChange.REOPEN: Status.OPEN,
+    },
+    Status.ACKNOWLEDGED: {
+        IncidentChange.ACKNOWLEDGE: Status.ACKNOWLEDGED,
+        IncidentChange.RESOLVE: Status.RESOLVED,
+        IncidentChange.REOPEN: Status.OPEN,
+    },
+    Status.RESOLVED: {
+        IncidentChange.RESOLVE: Status.RESOLVED,
+        IncidentChange.REOPEN: Status.OPEN,
+    },
+}
+
+
+def advance(incident: Incident, wanted: IncidentChange, now: Instant, actor: str, note: str = "") -> Incident:
+    """Return the incident after a change of status, entered in its history; the same object when it is there already.
+
+    Raises ``Conflict`` when the table has no such change.
+    """
+    target = INCIDENT_CHANGES[incident.status].get(wanted)
+    if target is None:
+        raise Conflict("This incident was resolved; reopen it before it is acknowledged.")
+    if target is incident.status:
+        return incident
+    return touch(
+        incident,
+        now,
+        status=target,
+        resolved_at=now if target is Status.RESOLVED else None,
+        steps=with_step(incident.steps, Step(now, target.value, actor, note)),
+    )
+
+
+class DeliveryChange(StrEnum):
+    """What can become of a message to a webhook."""
+
+    DELIVER = "deliver"
+    GIVE_UP = "give up"
+    REDELIVER = "redeliver"
+
+
+DELIVERY_CHANGES: Final[dict[DeliveryStatus, dict[DeliveryChange, DeliveryStatus]]] = {
+    DeliveryStatus.WAITING: {
+        DeliveryChange.DELIVER: DeliveryStatus.DELIVERED,
+        DeliveryChange.GIVE_UP: DeliveryStatus.DEAD,
+        DeliveryChange.REDELIVER: DeliveryStatus.WAITING,
+    },
+    DeliveryStatus.DELIVERED: {
+        DeliveryChange.REDELIVER: DeliveryStatus.WAITING,
+    },
+    DeliveryStatus.DEAD: {
+        DeliveryChange.REDELIVER: DeliveryStatus.WAITING,
+    },
+}
+
+
+def settle(delivery: Delivery, wanted: DeliveryChange, now: Instant, **changes: Any) -> Delivery:
+    """Return the message after a change; one that is to be delivered again starts anew. Raises ``Conflict``."""
+    target = DELIVERY_CHANGES[delivery.status].get(wanted)
+    if target is None:
+        raise Conflict("This message was settled meanwhile.")
+    if target is DeliveryStatus.WAITING:
+        return touch(delivery, now, status=target, due_at=now, attempts=0, settled_at=None, **changes)
+    return touch(delivery, now, status=target, settled_at=now, **changes)
 
 
 def use_up(artefact: Artefact, now: Instant) -> Artefact:

@@ -47,6 +47,8 @@ PERMISSIONS: Final = (
     _power("keybearer:signing_keys.write", "Rotate and revoke signing keys."),
     _power("keybearer:upstreams.read", "See upstream OpenID providers, never the secrets they gave.", True),
     _power("keybearer:upstreams.write", "Register and change upstream OpenID providers, whose users may sign in."),
+    _power("keybearer:leaks.read", "See what leaked, never the secrets themselves.", True),
+    _power("keybearer:leaks.write", "Report leaked credentials, have something done about them, and say what."),
     _power("keybearer:usage.read", "See usage.", True),
     _power("keybearer:audit.read", "See and verify the audit log.", True),
     _power("keybearer:events.read", "Follow the event log.", True),

@@ -11,6 +11,7 @@ from ..core.audit_chain import AuditDraft, AuditEntry
 from ..core.instant import Instant
 from ..core.records import ApiKey, CreditPolicy, KeyRecord, R, Record
 from ..core.tokens import AccessToken, TokenFamily, TokenRecord
+from ..core.webhooks import Delivery
 from .charges import Charge, Charged, CreditBalance
 from .usage import KeyUse, UsageBatch, UsageQuery
 
@@ -34,8 +35,10 @@ class Query:
     Fields: ``project_id`` (Identity, ApiKey, Client, Grant), ``identity_id``, ``plan_id`` (Project, ApiKey), ``kind``,
     ``environment``, ``owner`` (ApiKey), ``identifier`` (Api), ``external_id`` (Identity), ``name`` (Api, Project, Plan,
     ApiKey, Client), ``tag`` (ApiKey), ``email`` (User), ``user_id`` (Link, Session, Grant), ``client_id`` (Grant),
-    ``issuer`` (Link, Upstream), ``subject`` (Link), ``origin`` (Client), ``state`` (all). Deleted
-    records are left out unless ``state`` asks for them. An unknown field raises ``InvalidInput``.
+    ``issuer`` (Link, Upstream), ``subject`` (Link, Incident), ``origin`` (Client), ``status`` (Incident, Delivery),
+    ``key_id`` (Incident), ``webhook_id`` (Delivery), ``state`` (all); of Incident ``project_id``, ``kind`` and
+    ``environment`` too, of Webhook, Delivery and LeakPolicy ``project_id``. Deleted records are left out unless
+    ``state`` asks for them. An unknown field raises ``InvalidInput``.
     """
 
     where: Mapping[str, str] = field(default_factory=dict)
@@ -77,8 +80,9 @@ class UnitOfWork(Protocol):
 
     async def insert(self, record: Record) -> None:
         """Add a record; raises ``Conflict`` when its id or its unique field exists (Api.identifier, User.email,
-        (Identity.project_id, external_id), ApiKey.foreign_lookup, Factors.user_id, (Link.issuer, subject)), be the
-        other deleted or not. Of the grants of one user to one client, one may be neither revoked nor deleted.
+        (Identity.project_id, external_id), ApiKey.foreign_lookup, Factors.user_id, (Link.issuer, subject),
+        Incident.subject, LeakPolicy.project_id), be the other deleted or not. Of the grants of one user to one client,
+        one may be neither revoked nor deleted.
         """
         ...
 
@@ -258,6 +262,10 @@ class Store(Protocol):
         """Return keys that have a version on its way out, for early retirement."""
         ...
 
+    async def due_deliveries(self, now: Instant, limit: int) -> tuple[Delivery, ...]:
+        """Return messages to webhooks that wait and are due, the longest due first."""
+        ...
+
     async def audit_page(
         self, after: int, limit: int, where: Mapping[str, str] | None = None, *, newest_first: bool = False
     ) -> tuple[AuditEntry, ...]:
@@ -272,7 +280,8 @@ class Store(Protocol):
 
         Remembered responses and charges go after a day, events after a week, quota counters of past windows, usage
         minutes after 30 days (rolled into hours first); access tokens and artefacts an hour after their end,
-        revocations and families a day, sessions and grants 30 days; an hour after a rotation, what the previous token
+        revocations and families a day, sessions, grants and settled messages 30 days,
+        resolved incidents 400; an hour after a rotation, what the previous token
         of the family was answered with. ``tables`` says which to look at; ``None``: all.
         """
         ...

@@ -11,6 +11,7 @@ from ..core.errors import Conflict
 from ..core.instant import DAY, Instant
 from ..core.records import ApiKey, Identity, KeyRecord, Plan, Project, R, key_record
 from ..core.tokens import AccessToken, TokenFamily, TokenRecord
+from ..core.webhooks import Delivery, DeliveryStatus
 from ..ports import (
     Charge,
     Charged,
@@ -185,6 +186,12 @@ class MemoryStore:
         keys = [(retires_at(key), key.id, key) for key in self._tables.records[ApiKey].values()]
         retiring = sorted((end, key_id) for end, key_id, _ in keys if end is not None and end > now)
         return tuple(self._tables.records[ApiKey][key_id] for _, key_id in retiring[:limit])
+
+    async def due_deliveries(self, now: Instant, limit: int) -> tuple[Delivery, ...]:
+        """Return messages that wait and are due."""
+        waiting = [one for one in self._tables.records[Delivery].values() if one.status is DeliveryStatus.WAITING]
+        due = sorted((one for one in waiting if one.due_at <= now), key=lambda one: (one.due_at, one.id))
+        return tuple(due[:limit])
 
     # The ledger
 

@@ -9,11 +9,13 @@ from typing import Any
 from ..core.clients import Client
 from ..core.credential import first_id_at
 from ..core.grants import Grant
+from ..core.incidents import Incident
 from ..core.instant import DAY, HOUR, MINUTE, Instant
 from ..core.lifecycle import is_forgotten
 from ..core.records import ApiKey, Record
 from ..core.sessions import Session
 from ..core.tokens import TOKEN_ID
+from ..core.webhooks import Delivery
 from ..ports import Swept
 from .memory_tables import MemoryTables
 from .recordkeeping import owners
@@ -25,6 +27,7 @@ from .sweeping import (
     KEEP_FACETS_IN,
     KEEP_FAMILIES_IN,
     KEEP_HOURS_IN,
+    KEEP_INCIDENTS_IN,
     KEEP_MINUTES_IN,
     KEEP_REVOCATIONS_IN,
     KEEP_SUCCESSORS_IN,
@@ -33,6 +36,14 @@ from .sweeping import (
 )
 from .tables import TABLES, ends_at
 from .token_rows import ends_at as family_ends_at
+
+_ENDING: tuple[tuple[type[Record], int], ...] = (
+    (Session, KEEP_ENDED_IN),
+    (Grant, KEEP_ENDED_IN),
+    (Delivery, KEEP_ENDED_IN),
+    (Incident, KEEP_INCIDENTS_IN),
+)
+"""The records that end by themselves, and how long they are kept then."""
 
 
 class _Sweep:
@@ -64,10 +75,10 @@ def sweep(tables: MemoryTables, now: Instant, batch: int, names: Collection[str]
     run = _Sweep(now, batch, names)
     _sweep_logs(tables, run)
     _sweep_tokens(tables, run)
-    for kind, ended in ((Session, ends_at), (Grant, ends_at), *((kind, None) for kind in TABLES)):
+    for kind, keep_in in (*_ENDING, *((kind, None) for kind in TABLES)):
         found = tables.records[kind].values()
-        if ended is not None:
-            gone = [one.id for one in found if (end := ended(one)) is not None and end <= now - KEEP_ENDED_IN]
+        if keep_in is not None:
+            gone = [one.id for one in found if (end := ends_at(one)) is not None and end <= now - keep_in]
         else:
             gone = [one.id for one in found if _is_gone(tables, one, now) and not referred(tables, one)]
         for record_id in run.some(TABLES[kind].name, gone):

@@ -9,7 +9,9 @@ from ..core.artefacts import Artefact, ArtefactKind
 from ..core.audit_chain import AuditDraft
 from ..core.errors import Conflict, NotFound
 from ..core.grants import Grant
+from ..core.incidents import Incident
 from ..core.instant import DAY, Instant
+from ..core.leaks import LeakPolicy
 from ..core.records import Api, ApiKey, CreditPolicy, Identity, R, Record, State
 from ..core.tokens import AccessToken, TokenFamily
 from ..core.users import Factors, Link, User
@@ -27,6 +29,8 @@ _UNIQUE: Final[Mapping[type, tuple[str, ...]]] = {
     Factors: ("user_id",),
     Link: ("issuer", "subject"),
     Grant: ("user_id", "client_id"),
+    Incident: ("subject",),
+    LeakPolicy: ("project_id",),
 }
 
 

@@ -11,6 +11,7 @@ from ..core.errors import Conflict, NotFound
 from ..core.grants import Grant
 from ..core.instant import Instant
 from ..core.records import Api, ApiKey, Identity, KeyRecord, Plan, Project, R, Record, State, key_record
+from ..core.webhooks import Delivery, DeliveryStatus
 from ..ports import Query
 from .session import Row, Session, marks, padded
 from .tables import TABLES, Table, check_query, decode, encode, own_values, page_statement
@@ -190,3 +191,14 @@ async def retiring_keys(session: Session, limit: int, now: Instant) -> tuple[Api
         "SELECT body FROM api_keys WHERE retires_at > ? ORDER BY retires_at, id LIMIT ?", now, limit
     )
     return tuple(decode(ApiKey, row[0]) for row in rows)
+
+
+async def due_deliveries(session: Session, now: Instant, limit: int) -> tuple[Delivery, ...]:
+    """Return messages that wait and are due."""
+    rows = await session.fetch(
+        "SELECT body FROM webhook_deliveries WHERE status = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?",
+        DeliveryStatus.WAITING.value,
+        now,
+        limit,
+    )
+    return tuple(decode(Delivery, row[0]) for row in rows)

@@ -17,6 +17,7 @@ from ..core.errors import Conflict, Unavailable
 from ..core.instant import DAY, Instant
 from ..core.records import ApiKey, KeyRecord, R
 from ..core.tokens import AccessToken, TokenFamily, TokenRecord
+from ..core.webhooks import Delivery
 from ..ports import (
     Charge,
     Charged,
@@ -98,6 +99,10 @@ class SqlStore(ABC):
     async def retiring_keys(self, limit: int) -> tuple[ApiKey, ...]:
         """Return keys that have a version on its way out, the first to run out first."""
         return await self._read(lambda session: recordkeeping.retiring_keys(session, limit, self._now()))
+
+    async def due_deliveries(self, now: Instant, limit: int) -> tuple[Delivery, ...]:
+        """Return messages that wait and are due, the longest due first."""
+        return await self._read(lambda session: recordkeeping.due_deliveries(session, now, limit))
 
     async def foreign_schemes(self) -> frozenset[str]:
         """Return the ways in which imported keys are looked up."""

@@ -12,12 +12,15 @@ from typing import Final
 from ..core.clients import Client
 from ..core.credential import first_id_at
 from ..core.grants import Grant
+from ..core.incidents import Incident
 from ..core.instant import DAY, HOUR, MINUTE, Instant
+from ..core.leaks import LeakPolicy
 from ..core.lifecycle import UNDELETE_IN
 from ..core.records import ApiKey, Identity, Project, Record
 from ..core.sessions import Session as UserSession
 from ..core.tokens import TOKEN_ID
 from ..core.users import Factors, Link, User
+from ..core.webhooks import Delivery, Webhook
 from . import recordkeeping
 from .session import Session
 from .tables import TABLES, Table
@@ -41,7 +44,9 @@ KEEP_FAMILIES_IN: Final = DAY
 KEEP_SUCCESSORS_IN: Final = HOUR
 """Far longer than any grace. Without its successor, a family takes the token before the newest for a stolen one."""
 KEEP_ENDED_IN: Final = 30 * DAY
-"""How long one can still look at a session or a grant that has ended."""
+"""How long one can still look at a session or a grant that has ended, and at a message that was settled."""
+KEEP_INCIDENTS_IN: Final = 400 * DAY
+"""How long one can still look at an incident that was resolved."""
 
 Step = Callable[[Session, Instant, int], Awaitable[int]]
 
@@ -78,12 +83,12 @@ async def _expired_tokens(session: Session, now: Instant, batch: int) -> int:
     return await session.execute("DELETE FROM access_tokens WHERE id < ?", end if row is None else row[0])
 
 
-def _ended(table: Table) -> Step:
+def _ended(table: Table, keep_in: int = KEEP_ENDED_IN) -> Step:
     """Return the step that removes records which ended by themselves or were revoked long ago."""
     statement = f"SELECT id FROM {table.name} WHERE ends_at <= ? LIMIT ?"  # noqa: S608
 
     async def step(session: Session, now: Instant, batch: int) -> int:
-        rows = await session.fetch(statement, now - KEEP_ENDED_IN, batch)
+        rows = await session.fetch(statement, now - keep_in, batch)
         for (record_id,) in rows:
             await recordkeeping.remove(session, table, record_id)
         return len(rows)
@@ -130,6 +135,10 @@ PARENTS: Final[Mapping[type[Record], Sequence[tuple[type[Record], str]]]] = {
     Factors: ((User, "user_id"),),
     Link: ((User, "user_id"),),
     UserSession: ((User, "user_id"),),
+    Webhook: ((Project, "project_id"),),
+    Delivery: ((Webhook, "webhook_id"), (Project, "project_id")),
+    Incident: ((Project, "project_id"),),
+    LeakPolicy: ((Project, "project_id"),),
 }
 """With which records a record goes, and by which of its fields it belongs to them."""
 
@@ -181,6 +190,8 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("token_families", _expired("token_families", "id", "ends_at", KEEP_FAMILIES_IN)),
     ("sessions", _ended(TABLES[UserSession])),
     ("grants", _ended(TABLES[Grant])),
+    ("webhook_deliveries", _ended(TABLES[Delivery])),
+    ("incidents", _ended(TABLES[Incident], KEEP_INCIDENTS_IN)),
     *((table.name, _forgotten(table)) for table in TABLES.values()),
 )
 """Every step by the table it sweeps. Keys, and other records that refer to some, go before what they refer to."""

@@ -14,11 +14,14 @@ import msgspec
 from ..core.clients import Client
 from ..core.errors import InvalidInput, Unavailable
 from ..core.grants import Grant
+from ..core.incidents import Incident
+from ..core.leaks import LeakPolicy
 from ..core.records import Api, ApiKey, Identity, Plan, Project, R, Record, State
 from ..core.sessions import Session
 from ..core.signing_keys import SigningKey
 from ..core.upstreams import Upstream
 from ..core.users import Factors, Link, User
+from ..core.webhooks import Delivery, Webhook
 from ..ports import Query
 from .storable import encode_json
 
@@ -73,8 +76,12 @@ def retires_at(key: ApiKey) -> int | None:
     return max(ends) if ends and key.state in (State.ENABLED, State.DISABLED) else None
 
 
-def ends_at(record: Session | Grant) -> int | None:
-    """Return when a session or a grant ends or ended, by itself or by revocation; ``None`` when it has no end."""
+def ends_at(record: Session | Grant | Incident | Delivery) -> int | None:
+    """Return when a session or a grant ends or ended, by itself or by revocation, and from when on nobody needs an
+    incident or a message any more; ``None`` when there is no such end.
+    """
+    if isinstance(record, Incident | Delivery):
+        return record.ends_at
     if record.revoked_at is not None:
         return record.revoked_at
     if isinstance(record, Session):
@@ -136,6 +143,22 @@ TABLES: Final[Mapping[type[Record], Table]] = {
             "project_id name origin",
             (("grants", "client_id"),),
         ),
+        _table(
+            Delivery,
+            "webhook_deliveries",
+            "message",
+            "webhook_id project_id status due_at ends_at",
+            "webhook_id project_id status",
+        ),
+        _table(Webhook, "webhooks", "webhook", "project_id", "project_id", (("webhook_deliveries", "webhook_id"),)),
+        _table(
+            Incident,
+            "incidents",
+            "incident",
+            "subject project_id kind environment status key_id ends_at",
+            "subject project_id kind environment status key_id",
+        ),
+        _table(LeakPolicy, "leak_policies", "leak policy", "project_id", "project_id"),
         _table(SigningKey, "signing_keys", "signing key", "", ""),
         _table(Upstream, "upstreams", "provider", "issuer", "issuer"),
         _table(
@@ -157,6 +180,9 @@ TABLES: Final[Mapping[type[Record], Table]] = {
                 ("identities", "project_id"),
                 ("grants", "project_id"),
                 ("clients", "project_id"),
+                ("webhooks", "project_id"),
+                ("incidents", "project_id"),
+                ("leak_policies", "project_id"),
             ),
         ),
         _table(Api, "apis", "API", "identifier name default_plan_id", "identifier name"),

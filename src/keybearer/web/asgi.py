@@ -20,7 +20,7 @@ from ..ports import LiveEvents
 from ..services import imports, user_imports
 from ..services.authority import Authority
 from ..verify import Verifier
-from . import client_operations, key_operations, observation, records, user_operations
+from . import client_operations, key_operations, leak_operations, observation, records, user_operations
 from .client_address import TrustedProxies
 from .client_registration import RegistrationEndpoints
 from .credentials import CredentialEndpoints
@@ -46,6 +46,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *key_operations.OPERATIONS,
     *user_operations.OPERATIONS,
     *client_operations.OPERATIONS,
+    *leak_operations.OPERATIONS,
     *observation.OPERATIONS,
 )
 READY_WITHIN: Final = 1.0

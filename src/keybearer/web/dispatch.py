@@ -136,7 +136,7 @@ class Dispatcher:
         # Before the body is looked at, and before an answer is given again to a caller who may no longer ask.
         caller = await self.caller_of(request, operation.permission)
         query = _query_of(operation, request.scope["query_string"])
-        body = await body_of(request, self.authority.settings.max_body)
+        body = await body_of(request, max(self.authority.settings.max_body, operation.max_body))
         decoded = None
         if decoder is not None and (body or not operation.optional_body):
             decoded = decode_json(decoder, request.scope["headers"], body)

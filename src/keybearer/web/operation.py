@@ -52,7 +52,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One endpoint. ``permission`` is documentation and is checked in the use case; ``filters`` make it a list."""
+    """One endpoint. ``permission`` is documentation and is checked in the use case; ``filters`` make it a list.
+
+    ``max_body`` is the largest body where that is more than the settings allow all others.
+    """
 
     method: str
     path: str
@@ -66,6 +69,7 @@ class Operation:
     permission: str = ""
     parameters: tuple[Parameter, ...] = ()
     status: int = 200
+    max_body: int = 0
 
     @property
     def changes(self) -> bool:
