@@ -273,6 +273,7 @@ async def _work(
     shared_limits: SharedMemoryLimiter | None,
 ) -> int:
     from . import server
+    from .http.client_address import TrustedProxies
     from .limiters.failures import FailureThrottle
     from .limiters.memory import MemoryLimiter
     from .services import sweeper
@@ -283,7 +284,6 @@ async def _work(
     from .verify import Engines, Verifier
     from .web import client_credentials, introspection
     from .web.asgi import create_web
-    from .web.client_address import TrustedProxies
     from .web.client_credentials import ClientCredentialsEdge
     from .web.decision import VerifyEdge
     from .web.forward_auth import ForwardAuthEdge

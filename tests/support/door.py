@@ -9,8 +9,8 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from keybearer.http.client_address import TrustedProxies
 from keybearer.settings import Settings
-from keybearer.web.client_address import TrustedProxies
 from keybearer.web.decision import VerifyEdge
 from keybearer.web.forward_auth import ForwardAuthEdge
 from keybearer.web.hot import hot_protocol

@@ -13,6 +13,7 @@ import httpx
 from keybearer.core.audit_chain import AuditEntry
 from keybearer.core.instant import Instant
 from keybearer.core.own_api import ADMIN
+from keybearer.http.client_address import TrustedProxies
 from keybearer.keyring import FileKeyring, new_document
 from keybearer.limiters.failures import FailureThrottle
 from keybearer.limiters.memory import MemoryLimiter
@@ -26,7 +27,6 @@ from keybearer.stores.doorbell import LocalDoorbell
 from keybearer.stores.memory import MemoryStore
 from keybearer.verify import Engines, Verifier
 from keybearer.web.asgi import create_web
-from keybearer.web.client_address import TrustedProxies
 from keybearer.web.decision import VerifyEdge
 from keybearer.web.forward_auth import ForwardAuthEdge
 

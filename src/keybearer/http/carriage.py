@@ -1,16 +1,18 @@
-"""Where a request may carry its credential: ``Authorization``, the API's key header, or (publishable keys, on APIs that
-opted in) the query. Exactly one credential per request. Spec: RFC 6750 §2, DESIGN §9, CWE-598.
+"""Where a request may carry its credential: ``Authorization``, the API's key header or, on APIs that opted in, a
+``__Host-`` cookie (access tokens) and the query (publishable keys). Exactly one credential per request.
+Spec: RFC 6750 §2, DESIGN §9, CWE-598, CWE-352.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
-from urllib.parse import parse_qsl
+from enum import StrEnum
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 from ..core.errors import Code, Rejected
-from ..formats import api_key
+from ..formats import api_key, is_token
 
 AUTHORIZATION: Final = b"authorization"
 DEFAULT_KEY_HEADER: Final = b"x-api-key"
@@ -19,6 +21,30 @@ MAX_FIELDS: Final = 1000
 _CARRYING: Final = re.compile(rb"[?&](?:[^=&]*[%+]|(?i:" + "|".join(sorted(QUERY_NAMES)).encode() + rb")(?:[=&]|$))")
 """A field whose name is one of ``QUERY_NAMES``, or is written so that it might be."""
 _PUBLISHABLE: Final = "_pk_"
+
+
+class Place(StrEnum):
+    """Where a credential was found."""
+
+    AUTHORIZATION = "authorization"
+    HEADER = "header"
+    COOKIE = "cookie"
+    QUERY = "query"
+
+
+class Carried(NamedTuple):
+    """The one credential of a request, and where it was."""
+
+    credential: str
+    place: Place
+
+
+class CrossSite(Rejected):
+    """A cookie came with a request that another site may have made. Spec: CWE-352."""
+
+    def __init__(self) -> None:
+        text = "A cookie counts here only for requests of this very site: send Sec-Fetch-Site or Origin."
+        super().__init__(Code.ORIGIN_NOT_ALLOWED, text)
 
 
 class Missing(Rejected):
@@ -70,24 +96,85 @@ def credential_among(
     with_proof: bool = False,
 ) -> str:
     """Like ``credential_in``, for header fields by name; ``with_proof`` expects the DPoP scheme (RFC 9449 §7.1)."""
-    found: list[str] = []
+    return carried(
+        fields, key_header=key_header, query=query, query_allowed=query_allowed, with_proof=with_proof
+    ).credential
+
+
+def carried(
+    fields: Mapping[bytes, bytes],
+    *,
+    key_header: bytes = DEFAULT_KEY_HEADER,
+    query: str = "",
+    query_allowed: bool = False,
+    token_cookie: bytes = b"",
+    changes: bool = True,
+    with_proof: bool = False,
+) -> Carried:
+    """Like ``credential_among``, and say where it was.
+
+    ``token_cookie`` may carry an access token. Where the request ``changes`` something, raises ``CrossSite`` unless the
+    browser says that this very site made it.
+    """
+    found: list[Carried] = []
     authorization = fields.get(AUTHORIZATION)
     if authorization is not None:
         scheme, _, rest = authorization.partition(b" ")
         if scheme.lower() != (b"dpop" if with_proof else b"bearer") or not rest:
             wanted = "DPoP' followed by the access token" if with_proof else "Bearer' followed by the credential"
             raise Rejected(Code.MALFORMED, f"Use 'Authorization: {wanted}.")
-        found.append(rest.decode("latin-1").strip(" "))
+        found.append(Carried(rest.decode("latin-1").strip(" "), Place.AUTHORIZATION))
     key = fields.get(key_header)
     if key is not None and key_header != AUTHORIZATION:
-        found.append(key.decode("latin-1").strip(" \t"))
+        found.append(Carried(key.decode("latin-1").strip(" \t"), Place.HEADER))
     if query:
-        found += _in_query(query, query_allowed)
+        found += [Carried(value, Place.QUERY) for value in _in_query(query, query_allowed)]
+    if token_cookie and b"cookie" in fields:
+        found += _in_cookie(fields, token_cookie, changes)
     if not found:
         raise Missing
     if len(found) > 1:
         raise _several()
     return found[0]
+
+
+def _in_cookie(fields: Mapping[bytes, bytes], name: bytes, changes: bool) -> list[Carried]:
+    """Return what the cookie carries. Spec: RFC 6265 §4.2.1, RFC 6265bis §4.1.3 (``__Host-``)."""
+    pairs = [pair.strip(b" \t").partition(b"=") for pair in fields[b"cookie"].split(b";", MAX_FIELDS)]
+    values = [value.decode("latin-1") for found, _, value in pairs if found == name]
+    if len(values) > 1:
+        raise _several()
+    if not values:
+        return []
+    if changes and not is_same_site(fields):
+        raise CrossSite
+    if not is_token(values[0]):
+        raise Rejected(Code.KIND_NOT_ACCEPTED, "A cookie carries access tokens only.")
+    return [Carried(values[0], Place.COOKIE)]
+
+
+def is_same_site(fields: Mapping[bytes, bytes]) -> bool:
+    """Tell whether the browser says that a page of this very origin made the request, and no other site.
+
+    By ``Sec-Fetch-Site``, which no page can write; else by ``Origin`` against ``Host``. Neither is a no.
+    Spec: W3C Fetch Metadata §2.3, RFC 6454 §7.
+    """
+    said = fields.get(b"sec-fetch-site")
+    if said is not None:
+        return said == b"same-origin"
+    origin, host = fields.get(b"origin"), fields.get(b"host")
+    if origin is None or host is None:
+        return False
+    try:
+        parts = urlsplit(origin.decode("ascii"))
+        standing = {443: "https", 80: "http"}.get(parts.port or 0) == parts.scheme
+    except ValueError:
+        return False
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or "@" in parts.netloc:
+        return False
+    here = host.decode("latin-1").lower()
+    bare = parts.netloc.lower().rpartition(":")[0] if standing else parts.netloc.lower()
+    return here in (parts.netloc.lower(), bare, f"{bare}:{443 if parts.scheme == 'https' else 80}")
 
 
 def _several() -> Rejected:

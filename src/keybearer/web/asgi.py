@@ -16,12 +16,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..core.errors import StoreError
+from ..http.client_address import TrustedProxies
 from ..ports import LiveEvents
 from ..services import imports, user_imports
 from ..services.authority import Authority
 from ..verify import Verifier
 from . import client_operations, key_operations, leak_operations, observation, records, user_operations
-from .client_address import TrustedProxies
 from .client_registration import RegistrationEndpoints
 from .credentials import CredentialEndpoints
 from .decision import VerifyEdge

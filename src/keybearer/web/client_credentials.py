@@ -12,6 +12,7 @@ from ..core.oauth_error import OAuthError
 from ..core.requirement import Requirement
 from ..core.standing import Standing
 from ..grants import Issued
+from ..http.client_address import TrustedProxies
 from ..ports import NotReady
 from ..services.authority import Authority
 from ..services.client_authentication import ClientAuthentication
@@ -19,7 +20,6 @@ from ..services.client_credentials import ClientCredentialsAtOnce, Leave
 from ..services.key_sets import KeySets
 from ..services.token_endpoint import PATH as _PATH
 from ..verify import Verifier
-from .client_address import TrustedProxies
 from .forms import FormsAtOnce
 from .oauth_answers import answer, refusal
 from .reply import BOOT, EdgeRequest, Later, Repeat, Reply, Steps, next_number

@@ -12,10 +12,10 @@ from starlette.routing import Route
 from ..core.errors import KeybearerError, Rejected
 from ..core.oauth_error import InvalidClientMetadata, InvalidToken, OAuthError, TooManyRequests
 from ..http.carriage import Missing, credential_in
+from ..http.client_address import TrustedProxies
 from ..services import client_registration
 from ..services.authority import Authority, Caller
 from ..wire.registration import ClientMetadata
-from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, Dispatcher, body_of, request_id_of, response_of
 from .problem import reply_for
 

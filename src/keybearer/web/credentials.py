@@ -15,12 +15,12 @@ from ..core.oauth_error import OAuthError
 from ..core.requirement import Requirement
 from ..formats import is_token
 from ..http.carriage import credential_in
+from ..http.client_address import TrustedProxies
 from ..services import holder
 from ..services.authority import Authority, Caller
 from ..verify import Verifier
 from ..wire.verify import RevokeMine
 from .bodies import decode_json
-from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, body_of, request_id_of, response_of
 from .hot_routes import SUSPENDED
 from .problem import reply_for

@@ -27,6 +27,7 @@ from ..core.requirement import NamedCost, Requirement
 from ..core.standing import Standing
 from ..core.tokens import TokenRecord
 from ..http.carriage import credential_in
+from ..http.client_address import TrustedProxies
 from ..ports import NotReady, Records
 from ..services.events import READ as READ_EVENTS
 from ..services.restrictions import restrictions_spec
@@ -45,7 +46,6 @@ from ..wire.verify import (
 )
 from .about_token import about_token
 from .bodies import decode_json
-from .client_address import TrustedProxies
 from .known_callers import KnownCallers
 from .problem import reply_for
 from .reply import Again, Ask, EdgeRequest, Prove, Reply, Steps, WrittenHeaders

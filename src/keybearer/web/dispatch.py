@@ -16,13 +16,13 @@ from ..core.own_api import ADMIN
 from ..core.permissions import parse
 from ..core.requirement import Requirement
 from ..http.carriage import credential_in
+from ..http.client_address import TrustedProxies
 from ..ports import NotReady
 from ..services.authority import Authority, Caller
 from ..services.keys import settled
 from ..services.paging import Page
 from ..verify import Verifier
 from .bodies import decode_json
-from .client_address import TrustedProxies
 from .cursors import open_cursor, seal_cursor
 from .hot_routes import REQUEST_ID, new_request_id
 from .idempotency import IdempotentAnswers, digest_of, key_in

@@ -20,11 +20,11 @@ from ..client_auth.presented import BasicCredentials, basic_credentials
 from ..core import form
 from ..core.oauth_error import InvalidRequest
 from ..core.secret import Secret
+from ..http.client_address import FORWARDED_FOR, Address, TrustedProxies
 from ..ports import Throttle
 from ..services.authority import Authority
 from ..services.client_authentication import OAuthRequest
 from ..settings import Settings
-from .client_address import FORWARDED_FOR, Address, TrustedProxies
 from .dispatch import body_of, request_id_of
 from .hot_routes import CERTIFICATE
 from .reply import EdgeRequest

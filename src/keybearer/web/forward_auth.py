@@ -23,25 +23,27 @@ from ..core.records import AndroidApp, Api, CredentialRecord, KeyRecord
 from ..core.requirement import Requirement
 from ..core.tokens import TokenRecord
 from ..http.carriage import (
-    AUTHORIZATION,
     DEFAULT_KEY_HEADER,
-    Missing,
+    Place,
     SecretInUrl,
-    credential_among,
+    carried,
     query_may_carry,
     refuse_several,
 )
-from ..http.challenges import challenge, metadata_url
+from ..http.challenges import metadata_url
+from ..http.client_address import FORWARDED_FOR, TrustedProxies
+from ..http.overriding import OVERRIDING, unless_overridden
+from ..http.refusals import Terms, rate_limit_header, refusal
 from ..ports import NotReady, Records
 from ..verify import Verifier
 from .about_token import token_headers
-from .client_address import FORWARDED_FOR, TrustedProxies
-from .decision import fresh_api, numbers_in, seconds
+from .decision import fresh_api, numbers_in
 from .problem import reply_for
 from .reply import Again, Ask, EdgeRequest, HeaderList, Prove, Reply, Steps, WrittenHeaders
 
 PATH: Final = b"/forward-auth"
 NGINX_PATH: Final = b"/forward-auth/nginx"
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BASE_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _BODY: Final = {
     401: b'{"title":"Unauthorized","status":401,"detail":"A valid credential is needed."}',
@@ -186,8 +188,8 @@ class ForwardAuthEdge:
         method = None if method is None else method.upper()
         bare, _, query = uri.partition("?")
         path = bare if bare.startswith("/") else None
-        if not _OVERRIDING.isdisjoint(fields):
-            path, method = _unless_overridden(fields, uri, path, method)
+        if not OVERRIDING.isdisjoint(fields):
+            path, method = unless_overridden(fields, uri, path, method)
         requirement = Requirement(
             api=api,
             demand=door.demand,
@@ -202,19 +204,20 @@ class ForwardAuthEdge:
             acr_values=door.acr_values,
             max_age=door.max_age,
         )
-        credential = credential_among(
+        found = carried(
             fields,
             key_header=key_header,
             query=query,
             query_allowed=api is not None and api.allow_publishable_in_query,
+            token_cookie=b"" if api is None else api.token_cookie.encode("ascii"),
+            changes=method not in SAFE_METHODS or b"upgrade" in fields,
             with_proof=proves,
         )
-        in_url = bool(query) and AUTHORIZATION not in fields and key_header not in fields
-        return Asked(credential, requirement, proves, in_url)
+        return Asked(found.credential, requirement, proves, found.place is Place.QUERY)
 
     def _admission(self, verified: Verified, in_url: bool, again: Again | None = None) -> Reply:
         limits = verified.limits
-        more = ((b"ratelimit", _rate_limit_header(limits)),) if limits else ()
+        more = ((b"ratelimit", rate_limit_header(limits)),) if limits else ()
         if in_url:
             more = (*more, _CARRIED_IN_QUERY)
         return Reply(200, self._admissions.always(verified.principal), b"", more, again)
@@ -259,14 +262,11 @@ def _existing(api: Api | None, name: str) -> Api:
     return api
 
 
-_METHODS: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
-_URLS: Final = (b"x-original-url", b"x-rewrite-url")
 DPOP: Final = b"dpop"
-_OVERRIDING: Final = frozenset((*_METHODS, *_URLS))
 _URI_FIELDS: Final = frozenset({b"x-original-uri", b"x-forwarded-uri"})
 _BELIEVED: Final = frozenset(
     {
-        *_OVERRIDING,
+        *OVERRIDING,
         *_URI_FIELDS,
         b"x-original-method",
         b"x-forwarded-method",
@@ -291,6 +291,9 @@ def _fields_of(headers: HeaderList, key_header: bytes) -> dict[bytes, bytes]:
     forwarded = [value for name, value in headers if name == FORWARDED_FOR]
     if forwarded:
         fields[FORWARDED_FOR] = b",".join(forwarded)
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if cookies:
+        fields[b"cookie"] = b"; ".join(cookies)
     return fields
 
 
@@ -315,32 +318,6 @@ def _android_app(fields: dict[bytes, bytes]) -> AndroidApp | None:
     if certificate is None:
         return None
     return AndroidApp(fields[b"x-android-package"].decode("latin-1"), certificate.replace(":", "").lower())
-
-
-def _unless_overridden(
-    fields: dict[bytes, bytes], uri: str, path: str | None, method: str | None
-) -> tuple[str | None, str | None]:
-    """Return path and method, or ``None`` for what some server behind us would take from another header.
-
-    A key that may go anywhere still may; one that is restricted is refused where it is not certain where it goes.
-    """
-    for name in _METHODS:
-        value = fields.get(name)
-        if value is not None and value.decode("latin-1").upper() != method:
-            method = None
-    for name in _URLS:
-        value = fields.get(name)
-        if value is not None and _without_host(value.decode("latin-1")) != uri:
-            path = None
-    return path, method
-
-
-def _without_host(url: str) -> str:
-    """Return the target of a URL, which some proxies write with scheme and host."""
-    if url.startswith("/"):
-        return url
-    _, _, rest = url.partition("://")
-    return "/" + rest.partition("/")[2]
 
 
 _IDENTITY: Final = tuple(
@@ -408,54 +385,15 @@ def _key_headers(record: KeyRecord) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _rate_limit_header(limits: tuple[LimitState, ...]) -> bytes:
-    """Return the limits as an IETF ``RateLimit`` list. Spec: draft-ietf-httpapi-ratelimit-headers §3."""
-    return b", ".join(
-        [
-            b'"%s";r=%d;t=%d' % (name.encode(), max(remaining, 0), seconds(reset_in))
-            for name, _, remaining, reset_in, _, _ in limits
-        ]
-    )
-
-
 def _refusal(rejection: Rejected, door: Door, request_id: str, metadata: str, dpop: bool) -> Reply:
-    """Return the public answer: one constant 401, 403 with the permissions needed, or 429 with ``Retry-After``."""
-    headers = [*_BASE_HEADERS, (b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
-    if rejection.code is Code.RATE_LIMITED or rejection.code is Code.CREDITS_EXHAUSTED:
-        status = 429
-        if rejection.retry_after is not None:
-            headers.append((b"retry-after", str(seconds(rejection.retry_after)).encode()))
-        if rejection.limits:
-            headers.append((b"ratelimit", _rate_limit_header(rejection.limits)))
-    elif rejection.code is Code.INSUFFICIENT_PERMISSIONS:
-        status = 403
-        scope = " ".join(door.demand.names if door.demand is not None else rejection.missing)
-        headers.append(
-            (b"www-authenticate", challenge("insufficient_scope", scope=scope, metadata=metadata, dpop=dpop))
-        )
-    else:
-        status = 401
-        # RFC 6750 §3.1: a request without any credential gets no error code.
-        error = "" if isinstance(rejection, Missing) else "invalid_token"
-        description = rejection.TEXT if isinstance(rejection, SecretInUrl) else ""
-        # What a client must ask for here, so that it asks for no more (RFC 6750 §3).
-        scope = " ".join(door.demand.names) if metadata and door.demand is not None else ""
-        acr_values, max_age = "", ""
-        if dpop and rejection.code in (Code.PROOF_REQUIRED, Code.PROOF_INVALID):
-            error = "invalid_dpop_proof"
-        elif rejection.code is Code.INSUFFICIENT_AUTHENTICATION:
-            error, acr_values = "insufficient_user_authentication", " ".join(door.acr_values)
-            max_age = "" if door.max_age is None else str(door.max_age // SECOND)
-        said = challenge(
-            error,
-            description=description,
-            scope=scope,
-            metadata=metadata,
-            dpop=dpop,
-            acr_values=acr_values,
-            max_age=max_age,
-        )
-        headers.append((b"www-authenticate", said))
-    headers.append((b"x-keybearer-status", str(status).encode()))
+    """Return the public answer; nginx takes no 429, and reads the status from a header of ours."""
+    status, said = refusal(rejection, Terms(door.demand, door.acr_values, door.max_age, metadata), dpop=dpop)
+    headers = (
+        *_BASE_HEADERS,
+        (b"content-type", b"application/problem+json"),
+        (b"x-request-id", request_id.encode()),
+        *said,
+        (b"x-keybearer-status", str(status).encode()),
+    )
     body = _SECRET_IN_URL if isinstance(rejection, SecretInUrl) else _BODY[status]
-    return Reply(403 if door.for_nginx and status == 429 else status, tuple(headers), body)
+    return Reply(403 if door.for_nginx and status == 429 else status, headers, body)

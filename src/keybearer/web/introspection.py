@@ -19,6 +19,7 @@ from ..core.secret import Secret
 from ..core.standing import Standing
 from ..core.tokens import TokenRecord
 from ..formats import jwt, opaque, refresh_token
+from ..http.client_address import Address, TrustedProxies
 from ..ports import NotReady
 from ..services.authority import Authority
 from ..services.client_authentication import ClientAuthentication, OAuthRequest
@@ -29,7 +30,6 @@ from ..services.jwt_tokens import JwtReader
 from ..services.key_sets import KeySets
 from ..token_finder import TokenFinder
 from ..verify import Verifier
-from .client_address import Address, TrustedProxies
 from .forms import FormsAtOnce
 from .known_callers import KnownCallers
 from .oauth_answers import JSON_HEADERS, encode, refusal

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..core.instant import SECOND
 from ..core.oauth_error import InvalidDpopProof
+from ..http.client_address import TrustedProxies
 from ..services import authorize, device, dpop, introspection, issue, pushed_requests, revocation
 from ..services.authority import Authority
 from ..services.client_authentication import ClientAuthentication, OAuthRequest
@@ -23,7 +24,6 @@ from ..services.introspection import Introspection
 from ..services.key_sets import KeySets
 from ..services.token_endpoint import PATH, TokenEndpoint
 from ..verify import Verifier
-from .client_address import TrustedProxies
 from .dispatch import request_id_of, response_of
 from .forms import INTROSPECTION_JWT, read_request
 from .oauth_answers import PAGES, refusal, typed

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from ..core.errors import Code, Rejected
 from ..core.oauth_error import OAuthError
 from ..http.carriage import Missing
+from ..http.client_address import TrustedProxies
 from ..services.authority import Authority
 from ..services.dpop import check_proof_with
 from ..services.metadata import endpoint
-from .client_address import TrustedProxies
 from .dispatch import body_of
 from .forms import certificate_of
 

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from ..core.oauth_error import InsufficientScope
 from ..core.records import CredentialKind
 from ..core.requirement import Requirement
+from ..http.client_address import TrustedProxies
 from ..http.cors import ANY, CorsPolicy
 from ..services.authority import Authority
 from ..services.userinfo import signed_userinfo, userinfo
 from ..verify import Verifier
-from .client_address import TrustedProxies
 from .dispatch import SECURITY_HEADERS, request_id_of, response_of
 from .presented_token import presented
 from .problem import reply_for

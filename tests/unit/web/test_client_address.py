@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keybearer.web.client_address import MAX_PEERS, TrustedProxies
+from keybearer.http.client_address import MAX_PEERS, TrustedProxies
 
 LOOPBACK = TrustedProxies([ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8")])
 

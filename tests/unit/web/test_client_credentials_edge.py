@@ -15,8 +15,8 @@ from keybearer.core.clients import ClientAuthMethod, GrantType
 from keybearer.core.errors import Unavailable
 from keybearer.core.instant import SECOND, Instant
 from keybearer.core.records import Project, State
+from keybearer.http.client_address import TrustedProxies
 from keybearer.ports import UsageQuery
-from keybearer.web.client_address import TrustedProxies
 from keybearer.web.client_credentials import PATH, ClientCredentialsEdge
 from tests.support.door import Connection, Door, is_known, known
 from tests.support.oauth import API, JWT, Application, OAuth, basic, header_in, oauth_world

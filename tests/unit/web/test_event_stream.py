@@ -9,10 +9,10 @@ import pytest
 from starlette.requests import Request
 
 from keybearer.core.instant import Instant
+from keybearer.http.client_address import TrustedProxies
 from keybearer.ports import Event
 from keybearer.stores.live_events import AT_HAND, RecentEvents
 from keybearer.web import event_stream
-from keybearer.web.client_address import TrustedProxies
 from keybearer.web.dispatch import Dispatcher
 from keybearer.web.event_stream import EventStreams
 from tests.support.embedded import Embedded, embedded

@@ -12,9 +12,9 @@ import pytest
 from keybearer.core.clients import ClientAuthMethod
 from keybearer.core.instant import SECOND, Instant
 from keybearer.core.records import Project, RateLimit, State
+from keybearer.http.client_address import TrustedProxies
 from keybearer.services import keys
 from keybearer.services.bootstrap import OWN_PROJECT_ID
-from keybearer.web.client_address import TrustedProxies
 from keybearer.web.introspection import PATH, IntrospectionEdge
 from keybearer.wire.keys import CreateKey, RevokeKey
 from tests.support.door import Connection, Door, is_known, known

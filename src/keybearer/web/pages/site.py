@@ -17,6 +17,7 @@ from ...core import form as forms
 from ...core.errors import Conflict, InvalidInput, NotFound, NotPermitted, Unavailable
 from ...core.instant import Instant
 from ...core.oauth_error import OAuthError, ServerError, TooManyRequests
+from ...http.client_address import TrustedProxies
 from ...ports import Limiter
 from ...services import sessions, sign_in
 from ...services.authority import Authority, Caller
@@ -27,7 +28,6 @@ from ...services.recency import SignInNeeded
 from ...services.sessions import SignedIn
 from ...services.sign_in import SignInRefused
 from ..browser_cookies import BROWSER, DEVICE, FLOW, SECOND_STEP, SESSION, Cookies
-from ..client_address import TrustedProxies
 from ..dispatch import body_of, request_id_of
 from ..flows import LIFETIME_IN as FLOW_IN
 from ..flows import Flow, Flows, crowded_out
