@@ -15,6 +15,7 @@ from . import (
     doctor,
     incidents,
     keys,
+    leaks,
     login,
     observe,
     projects,
@@ -49,6 +50,7 @@ def application() -> typer.Typer:
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)
+    app.add_typer(leaks.app)
     credential.add_own(app)
     credential.add_verify(app)
     credential.add_refund(app)
