@@ -94,6 +94,8 @@ class Settings:
     assertion_audience: str = "issuer"
     """What a client's assertion must be for: ``issuer`` alone, as FAPI 2.0 has it, or ``token_endpoint``: the URL of
     the token endpoint too, which many libraries still write."""
+    x_auth: bool = False
+    """Whether ``/auth/v1.0`` and ``/v3`` hand out tokens as OpenStack's Swift and Keystone do, for their clients."""
     refresh_grace: float = 20.0
     """How long the refresh token before the newest is answered with the same successor, for answers that got lost."""
     dpop_nonces: bool = False

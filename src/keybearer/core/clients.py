@@ -58,11 +58,16 @@ class SubjectType(StrEnum):
 
 
 class ClientOrigin(StrEnum):
-    """Where a client's record comes from."""
+    """Where a client's record comes from.
+
+    One of ``x_auth`` stands for the X-Auth-Token service in a project: it has no ceiling of its own, since the API key
+    that a token comes from is one (``scopes_in_force``).
+    """
 
     MANAGED = "managed"
     REGISTERED = "registered"
     METADATA_DOCUMENT = "metadata_document"
+    X_AUTH = "x_auth"
 
 
 def is_document_id(client_id: str) -> bool:
@@ -75,6 +80,12 @@ def record_id(client_id: str) -> str:
     if not is_document_id(client_id):
         return client_id
     number = int.from_bytes(sha256(client_id.encode(errors="surrogatepass")).digest(), "big")
+    return CLIENT_ID + base62.encode(number % 62**ID_LENGTH, ID_LENGTH)
+
+
+def x_auth_id(project_id: str) -> str:
+    """Return the id of the client that stands for the X-Auth-Token service in a project, made of its SHA-256."""
+    number = int.from_bytes(sha256(f"x-auth:{project_id}".encode()).digest(), "big")
     return CLIENT_ID + base62.encode(number % 62**ID_LENGTH, ID_LENGTH)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from .clients import Client
+from .clients import Client, ClientOrigin
 from .grants import Grant
 from .instant import Instant
 from .own_api import is_own, may
@@ -206,7 +206,9 @@ def scopes_in_force(
     key: KeyRecord | None,
 ) -> frozenset[str]:
     """Return those of a token's scopes that still hold, as everything it depends on stands now."""
-    scopes = frozenset(granted) & (IDENTITY_SCOPES | frozenset(client.scopes))
+    scopes = frozenset(granted)
+    if key is None or client.origin is not ClientOrigin.X_AUTH:
+        scopes &= IDENTITY_SCOPES | frozenset(client.scopes)
     if grant is not None:
         scopes &= frozenset(grant.scopes)
     if api is not None:

@@ -24,6 +24,7 @@ from .problems import Problems
 from .standing import change_state, require_live
 from .text import check_metadata, check_text, shown
 from .views import find_api, record_fields
+from .x_auth_catalog import check_catalog
 
 READ: Final = "keybearer:apis.read"
 WRITE: Final = "keybearer:apis.write"
@@ -37,6 +38,7 @@ async def create(authority: Authority, caller: Caller, body: CreateApi) -> ApiVi
     problems = Problems()
     check_text(problems, body)
     check_metadata(problems, body.metadata)
+    check_catalog(problems, body.metadata)
     permissions = to_permissions(problems, body.permissions)
     if body.identifier.startswith(API_ID):
         problems.add("identifier", f"must not begin with {API_ID!r}, as ids do")
@@ -115,6 +117,7 @@ async def update(authority: Authority, caller: Caller, reference: str, body: Upd
     changes: dict[str, Any] = {name: getattr(body, name) for name in _COPIED if getattr(body, name) is not UNSET}
     if body.metadata is not UNSET:
         check_metadata(problems, body.metadata)
+        check_catalog(problems, body.metadata)
     if body.permissions is not UNSET:
         changes["permissions"] = to_permissions(problems, body.permissions)
     if body.accepts is not UNSET:

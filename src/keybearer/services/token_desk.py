@@ -10,12 +10,10 @@ import msgspec
 
 from ..core.artefacts import ArtefactKind
 from ..core.clients import Client, GrantType
-from ..core.decide import decide
 from ..core.errors import Rejected
 from ..core.instant import Instant
 from ..core.oauth_error import InvalidGrant
-from ..core.records import CredentialKind, State
-from ..core.requirement import Requirement
+from ..core.records import State
 from ..core.secret import Secret
 from ..core.tokens import TokenFamily, TokenRecord
 from ..core.upstreams import Upstream
@@ -28,6 +26,7 @@ from ..ports import Keyring, Query, Store, UnitOfWork
 from ..verify import Verifier
 from . import codes, id_tokens, issue
 from .authority import Authority, Caller
+from .own_keys import find_own_key
 from .own_tokens import find_access_token
 from .providers import Providers, ProviderUnusable
 from .revocation import end_family, revoke_token
@@ -154,14 +153,10 @@ class TokenDesk:
 
         Its address must be right already; for which API, path and method it may be used, the new token inherits.
         """
-        requirement = Requirement(accept=frozenset({CredentialKind.SECRET_KEY}), client_ip=request.source)
         try:
-            record, version = await self._verifier.identify(text, requirement)
-            here = replace(record.restrictions, apis=(), methods=(), paths=())
-            decide(replace(record, restrictions=here), version, requirement, request.now)
+            return await find_own_key(self._verifier, text, request.source, request.now)
         except Rejected as rejection:
             raise InvalidGrant(_BAD_KEY, detail=rejection.code) from None
-        return OwnKey(record, version)
 
     async def keys_of_issuer(self, issuer: str, afresh: bool) -> Sequence[Mapping[str, Any]] | None:
         """Return the keys of an upstream provider, which it publishes in its metadata. Spec: OIDC Discovery §4."""

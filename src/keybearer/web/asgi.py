@@ -108,6 +108,11 @@ def create_web(
     async def openapi_json(request: Request) -> Response:
         return _plain(request, 200, openapi)
 
+    x_auth_routes: list[Route] = []
+    if authority.settings.x_auth:
+        from . import x_auth  # loaded where it is wanted: start-up is short
+
+        x_auth_routes = x_auth.routes(authority, verifier, proxies)
     routes = [
         Route("/healthz", healthz, methods=["GET"]),
         Route("/readyz", readyz, methods=["GET"]),
@@ -125,6 +130,7 @@ def create_web(
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),
         *oauth.routes(),
+        *x_auth_routes,
         *page_routes(site),
         *_by_path(dispatcher),
     ]
