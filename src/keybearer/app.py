@@ -185,6 +185,21 @@ def sign_in_link(settings: Settings, email: str) -> str:
     return asyncio.run(make())
 
 
+@contextlib.asynccontextmanager
+async def standing_authority(settings: Settings) -> AsyncIterator[Authority]:
+    """Open an authority to ask it something on its own machine, beside a server or without one."""
+    async with foundation(settings) as base:
+        records = _records(base)
+        authority = _authority(base, records)
+        await records.start()
+        try:
+            yield authority
+        finally:
+            await records.stop()
+            authority.passwords.close()
+            await authority.outbox.close()
+
+
 def _hand_over(settings: Settings, first: FirstStart) -> None:
     """Show what is secret once: on a terminal, else in files, since standard output may end in a log (CWE-532)."""
     if sys.stdout.isatty():

@@ -15,19 +15,22 @@ from ..core.errors import ConfigurationError, InvalidInput
 from ..scanner import compression
 from ..scanner.files import STDIN, Walk
 from ..scanner.git_history import heads, search_history
-from ..scanner.id_filter import IdFilter
 from ..scanner.jobs import search_files
 from ..scanner.log_formats import reader_of
-from ..scanner.matchers import Nobody, Remembering
+from ..scanner.matchers import Remembering
 from ..scanner.reading import BEGINNING, Progress, Reading, search_file
 from ..scanner.reports import JsonLines, Sarif
 from ..scanner.resuming import Progressed
 from ..scanner.rules import Rules, load
 from ..scanner.scan import Report, Scan
-from ..scanner.sightings import Matcher, Trouble
+from ..scanner.sightings import Trouble
+from .leaks_asked import Act, Asked, Data, Database, Filter, LogFormat, Offline, RulesFile
+from .leaks_export import digests, pattern
+from .leaks_redact import redact
 from .leaks_table import Table
+from .leaks_watch import watch
 from .output import Printer
-from .session import WRONG_USAGE
+from .session import DEFAULT_URL, WRONG_USAGE, AllowHttp, NoColor, Url
 
 app = typer.Typer(name="leaks", no_args_is_help=True, help="Find credentials that got out.", rich_markup_mode=None)
 _PROGRESS_EVERY: Final = 0.5
@@ -51,35 +54,14 @@ class FailOn(StrEnum):
 Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and directories; - is standard input.")]
 AsFormat = Annotated[Format, typer.Option("--format", "-f", help="How findings are written.")]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write findings there.")]
-Filter = Annotated[
-    str | None, typer.Option("--filter", metavar="FILE", help="Ask a file of 'leaks digests export': ids only.")
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask nobody: prefix and checksum decide.")]
-LogFormat = Annotated[
-    str | None,
-    typer.Option(
-        "--log-format",
-        metavar="FORMAT",
-        help="As nginx or Apache write it: '$remote_addr [$time_local] …', 'combined'.",
-    ),
-]
-RulesFile = Annotated[
-    str | None, typer.Option("--rules", metavar="FILE", help="Find others' secrets too: gitleaks TOML.")
-]
 
 
-def _reading(log_format: str | None, rules: str | None, max_expanded: int) -> Reading:
+def reading_of(log_format: str | None, rules: str | None, max_expanded: int) -> Reading:
+    """Return how files are read; raises ``ConfigurationError`` and ``InvalidInput``."""
     if log_format:
         reader_of(log_format)
     loaded: Rules | None = load(rules) if rules else None
     return Reading(max_expanded=max_expanded, log_format=log_format or "", rules=loaded)
-
-
-def matcher_of(offline: bool, filter_file: str | None) -> Matcher:
-    """Return who is asked about what is found."""
-    if filter_file:
-        return Remembering(IdFilter(filter_file))
-    return Nobody()
 
 
 @contextlib.contextmanager
@@ -101,6 +83,11 @@ def scan(
     output: Output = None,
     offline: Offline = False,
     filter_file: Filter = None,
+    data: Data = None,
+    database: Database = None,
+    url: Url = DEFAULT_URL,
+    allow_http: AllowHttp = False,
+    act: Act = False,
     log_format: LogFormat = None,
     rules: RulesFile = None,
     exclude: Annotated[
@@ -115,33 +102,36 @@ def scan(
     max_expanded: Annotated[
         int, typer.Option(metavar="BYTES", min=1, help="Of one compressed file, when expanded.")
     ] = compression.MAX_EXPANDED,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colours (also: NO_COLOR).")] = False,
+    no_color: NoColor = False,
 ) -> None:
     """Search files, logs, compressed logs, standard input and git history for credentials.
+
+    The authority at --url tells where each stands, unless --data, --filter or --offline says who else.
 
     Exit codes: 0 nothing that opens doors; 1 something does, or may; 2 wrong usage, or not all could be searched.
     """
     out = Printer(color=not no_color)
     try:
-        reading = _reading(log_format, rules, max_expanded)
+        reading = reading_of(log_format, rules, max_expanded)
         progressed = Progressed(resume) if resume else None
-        matcher = matcher_of(offline, filter_file)
-    except (ConfigurationError, InvalidInput) as error:
-        out.note(f"keybearer: {error}", "red")
-        raise typer.Exit(WRONG_USAGE) from None
-    try:
-        with _written(output) as file:
+        asked = Asked(offline=offline, filter_file=filter_file, data=data, database=database)
+        with asked.matcher(url, allow_http, act=act) as matcher, _written(output) as file:
             report: Report = Table(out)
             if as_format is Format.JSONL:
                 report = JsonLines(file.write)
             elif as_format is Format.SARIF:
                 report = Sarif(file.write)
-            work = Scan(matcher, report)
+            work = Scan(Remembering(matcher), report, act=act)
             for refused in reading.rules.refused if reading.rules else ():
                 work.take(Trouble("rules", refused))
             _Run(work, reading, progressed, out).run(paths, history, Walk(exclude or (), follow), jobs)
             summary = work.end()
             file.flush()
+    except (ConfigurationError, InvalidInput) as error:
+        out.note(f"keybearer: {error}", "red")
+        raise typer.Exit(WRONG_USAGE) from None
+    except BrokenPipeError:
+        raise  # nobody reads any more
     except OSError as error:
         out.note(f"keybearer: {error.strerror}: {error.filename or 'output'}", "red")
         raise typer.Exit(WRONG_USAGE) from None
@@ -246,3 +236,9 @@ class _Run:
             f"\r{summary.sources:,} sources, {summary.size / 1e6:,.0f} MB, {rate:,.0f} MB/s, {summary.findings} found "
         )
         print(text, end="", file=sys.stderr, flush=True)
+
+
+app.command("watch")(watch)
+app.command("redact")(redact)
+app.command("pattern")(pattern)
+app.add_typer(digests)

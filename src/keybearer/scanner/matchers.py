@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,15 +29,23 @@ class Nobody:
 
 
 class Remembering:
-    """Asks another matcher about each credential, and again for its first places only."""
+    """Asks another matcher about each credential, and again for its first places only.
 
-    def __init__(self, inner: Matcher) -> None:
+    With ``for_in`` seconds, all is forgotten that often, so that what has changed meanwhile is noticed.
+    """
+
+    def __init__(self, inner: Matcher, for_in: float = math.inf) -> None:
         self._inner = inner
+        self._for_in = for_in
+        self._since = time.monotonic()
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, tuple[Verdict, int]] = OrderedDict()
 
     def check(self, sightings: Sequence[Sighting], *, act: bool) -> Sequence[Verdict]:
         """Return a verdict for each sighting."""
+        if time.monotonic() - self._since > self._for_in:
+            self._known.clear()
+            self._since = time.monotonic()
         names = [self._name(one.credential) for one in sightings]
         asked = [number for number, one in enumerate(sightings) if self._asks(names[number], one)]
         answers: dict[int, Verdict] = {}

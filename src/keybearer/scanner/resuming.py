@@ -42,11 +42,11 @@ class Progressed:
     def is_done(self, source: str) -> bool:
         """Tell whether a file was searched to its end and has not changed since."""
         stamp = _stamp(source)
-        return stamp is not None and self._done.get(_name(source)) == stamp
+        return stamp is not None and self._done.get(name_of(source)) == stamp
 
     def start_of(self, source: str) -> Start:
         """Return where to go on in a file: what was there must be there still, though more may have come."""
-        entry, stamp = self._begun.get(_name(source)), _stamp(source)
+        entry, stamp = self._begun.get(name_of(source)), _stamp(source)
         if entry is None or stamp is None or entry.get("inode") != stamp[2] or entry.get("offset", 0) > stamp[0]:
             return BEGINNING
         return Start(int(entry["offset"]), int(entry["lines"]), int(entry["checked"]))
@@ -55,25 +55,25 @@ class Progressed:
         """Note that everything before ``start`` was reported."""
         stamp = _stamp(source)
         if stamp is not None:
-            self._begun[_name(source)] = {"inode": stamp[2], **asdict(start)}
+            self._begun[name_of(source)] = {"inode": stamp[2], **asdict(start)}
             self._save_sometimes()
 
     def finished(self, source: str) -> None:
         """Note that a file was searched to its end."""
         stamp = _stamp(source)
-        self._begun.pop(_name(source), None)
+        self._begun.pop(name_of(source), None)
         if stamp is not None:
-            self._done[_name(source)] = stamp
+            self._done[name_of(source)] = stamp
             self._save_sometimes()
 
     def objects_of(self, repository: str, heads: str) -> int:
         """Return how many objects of a history need not be searched again: none once a reference has moved."""
-        entry = self._begun.get(_name("git\0" + repository), {})
+        entry = self._begun.get(name_of("git\0" + repository), {})
         return int(entry.get("objects", 0)) if entry.get("heads") == heads else 0
 
     def reached_object(self, repository: str, heads: str, number: int) -> None:
         """Note that the first objects of a history were searched."""
-        self._begun[_name("git\0" + repository)] = {"heads": heads, "objects": number}
+        self._begun[name_of("git\0" + repository)] = {"heads": heads, "objects": number}
         self._save_sometimes()
 
     def _save_sometimes(self) -> None:
@@ -89,7 +89,8 @@ class Progressed:
         self._saved_at = time.monotonic()
 
 
-def _name(source: str) -> str:
+def name_of(source: str) -> str:
+    """Return what a file is called in a file of ours: a digest of its path, which may itself hold a secret."""
     return hashlib.sha256(os.fsencode(os.path.abspath(source))).hexdigest()[:32]
 
 
