@@ -26,7 +26,7 @@ from keybearer.core.records import State
 from keybearer.settings import BOUNDS, Settings
 
 HERE = Path(__file__).parent
-FLAGS = ("host", "port", "data", "database", "issuer", "workers", "log_format", "log_level")
+FLAGS = ("host", "port", "ext_authz_port", "data", "database", "issuer", "workers", "log_format", "log_level")
 VERSION_STATES = {
     VersionState.ACTIVE: "is the key's newest secret",
     VersionState.RETIRING: "was rotated out and still works: until its grace is over, or it has been quiet for long",

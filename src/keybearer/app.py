@@ -18,12 +18,16 @@ from .core.errors import ConfigurationError
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from grpc import aio
+
     from .keyring import FileKeyring
     from .limiters import SharedMemoryLimiter
     from .ports import ImmediateStore, Store
     from .services.authority import Authority
     from .stores.cached import CachedRecords
     from .stores.doorbell import SharedDoorbell
+    from .web.forward_auth import ForwardAuthEdge
+    from .web.reply import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -300,7 +304,9 @@ async def _work(
     from .web import client_credentials, introspection
     from .web.asgi import create_web
     from .web.client_credentials import ClientCredentialsEdge
+    from .web.credentials import waiting_for
     from .web.decision import VerifyEdge
+    from .web.ext_authz import ExtAuthzEdge
     from .web.forward_auth import ForwardAuthEdge
     from .web.hot_routes import HotRoutes
     from .web.introspection import IntrospectionEdge
@@ -361,15 +367,33 @@ async def _work(
                 *engines, metrics.counting(client_credentials.PATH.decode())
             ),
         }
-        routes = HotRoutes(verifier, verify_edge, forward_edge, settings, edges)
+        ext_authz_edge = ExtAuthzEdge(records, forward_edge)
+        routes = HotRoutes(verifier, verify_edge, forward_edge, settings, edges, ext_authz_edge)
         web = create_web(
             authority,
             verifier,
             proxies,
             verify_edge=verify_edge,
             forward_edge=forward_edge,
+            ext_authz_edge=ext_authz_edge,
             live=records.live,
             render_metrics=metrics.render,
             count_request=metrics.count_request,
         )
+        if settings.ext_authz_port:
+            ext_authz_server = await _ext_authz_server(
+                settings, records, forward_edge, waiting_for(authority, verifier)
+            )
+            stack.push_async_callback(ext_authz_server.stop, settings.shutdown_timeout)
         return await server.serve(web, routes, settings, listener, ready, records.live.close)
+
+
+async def _ext_authz_server(
+    settings: Settings, records: CachedRecords, forward: ForwardAuthEdge, waiting: Waiting
+) -> aio.Server:
+    """Return the running gRPC server; only who wants it pays for loading gRPC."""
+    try:
+        from .web.ext_authz_grpc import start
+    except ImportError as error:
+        raise ConfigurationError("ext_authz over gRPC needs more: pip install 'keybearer[envoy]'.") from error
+    return await start(settings, records, forward, waiting)

@@ -34,6 +34,8 @@ class Settings:
     """The address to listen on."""
     port: int = 8080
     """The port to listen on; 0 takes a free one."""
+    ext_authz_port: int = 0
+    """The port on which Envoy asks over gRPC (``pip install 'keybearer[envoy]'``); 0 leaves this off."""
     workers: int = 1
     """Processes behind the one port; they share limits and the revocation promise."""
     trusted_proxies: tuple[str, ...] = LOOPBACK
@@ -200,6 +202,7 @@ def _convert(name: str, text: str, default: object) -> object:
 
 BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "port": (0, 65_535),
+    "ext_authz_port": (0, 65_535),
     "workers": (1, 64),
     "view_lifetime": (0.1, 0.9),
     "poll_interval": (0.01, 0.5),
@@ -245,6 +248,8 @@ def _check(settings: Settings) -> None:
     for name, (low, high) in BOUNDS.items():
         if not low <= getattr(settings, name) <= high:
             raise ConfigurationError(f"{name} must lie between {low} and {high} (KEYBEARER_{name.upper()}).")
+    if settings.ext_authz_port and settings.ext_authz_port == settings.port:
+        raise ConfigurationError("ext_authz_port must be another port than port.")
     _check_tls(settings)
     _check_people(settings)
     _check_brand(settings)

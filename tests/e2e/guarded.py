@@ -1,4 +1,4 @@
-"""A real static site behind a real proxy with a configuration of deploy/; Keybearer decides, curl asks."""
+"""A real site behind a real proxy with a configuration of deploy/; Keybearer decides, curl asks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.e2e.curl import Answer, curl
 from tests.e2e.shop import Shop
 from tests.e2e.static_site import StaticSite
 from tests.support.authority import Authority
-from tests.support.caddy import Caddy
-from tests.support.nginx import Nginx
+from tests.support.ports import free_port
+from tests.support.program import Program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PAGE = "<h1>Only for key holders</h1>\n"
-P = TypeVar("P", Nginx, Caddy)
+P = TypeVar("P", bound=Program)
 
 
 @dataclass
@@ -40,24 +40,45 @@ def guarded_site(home: Path, proxy: P, configuration: Path, log_folder: str) -> 
     (folder / "guide").mkdir(parents=True)
     (folder / "index.html").write_text(PAGE)
     (folder / "guide" / "a b.txt").write_text("A page in a folder.\n")
-    node = Authority(home / "data", home / "logs", environment={"KEYBEARER_FAILURES_PER_MINUTE": "0"})
-    node.init()
-    node.start()
+    node = authority_for_guards(home)
     site = StaticSite(folder)
-    # The file as operators get it, with other ports and another place for the log.
-    text = configuration.read_text()
-    for old, new in {
-        "127.0.0.1:8080": f"127.0.0.1:{node.port}",
-        "127.0.0.1:8081": f"127.0.0.1:{site.port}",
-        "127.0.0.1:8088": "127.0.0.1:@PORT@",
-        log_folder: "@PREFIX@/",
-    }.items():
-        assert old in text
-        text = text.replace(old, new)
     try:
-        proxy.start(text)
+        proxy.start(adapted(configuration, node, site.port, log_folder))
         yield Scene(Shop(node, allow_publishable_in_query=True), site, proxy)
     finally:
         proxy.stop()
         site.stop()
         node.stop()
+
+
+def authority_for_guards(home: Path) -> Authority:
+    """A running authority that answers over HTTP and gRPC."""
+    environment = {"KEYBEARER_FAILURES_PER_MINUTE": "0", "KEYBEARER_EXT_AUTHZ_PORT": str(free_port())}
+    node = Authority(home / "data", home / "logs", environment=environment)
+    node.init()
+    node.start()
+    return node
+
+
+def adapted(
+    configuration: Path, node: Authority, site_port: int, log_folder: str, *, ask: tuple[int, int] | None = None
+) -> str:
+    """The file as operators get it, with other ports and another place for the log.
+
+    ``ask`` are the ports where to ask over HTTP and gRPC, if not those of the authority itself.
+    """
+    text = configuration.read_text()
+    over_http, over_grpc = ask or (node.port, int(node.environment["KEYBEARER_EXT_AUTHZ_PORT"]))
+    written = "address: 127.0.0.1, port_value: {}" if "port_value" in text else "127.0.0.1:{}"
+    is_grpc = written.format(8090) in text
+    for old, new in {
+        written.format(8090 if is_grpc else 8080): written.format(over_grpc if is_grpc else over_http),
+        written.format(8081): written.format(site_port),
+        written.format(8088): written.format("@PORT@"),
+        log_folder: "@PREFIX@/",
+    }.items():
+        if not old or (old not in text and "forwardAuth" in text):
+            continue  # Traefik has the address and the log in another file
+        assert old in text
+        text = text.replace(old, new)
+    return text

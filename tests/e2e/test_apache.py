@@ -62,7 +62,7 @@ def apache(world: Shop, site: StaticSite, tmp_path_factory: pytest.TempPathFacto
     found = find_apache()
     if found is None:
         pytest.skip("Apache with mod_auth_openidc is not installed")
-    server = Apache(*found, tmp_path_factory.mktemp("apache"))
+    server = Apache(found[0], tmp_path_factory.mktemp("apache"), modules=found[1])
     client_id, secret = world.client(
         f"{server.url}/inside/answer",
         post_logout_redirect_uris=[f"{server.url}/public/page.html"],

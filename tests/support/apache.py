@@ -1,14 +1,10 @@
 """A private Apache with mod_auth_openidc: one configuration, one temporary prefix, one free port."""
 
 import os
-import shutil
-import socket
-import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.ports import free_port
-from tests.support.processes import kill_tree, stop, tail, wait_for
+from tests.support.program import Program, find_program
 
 _MODULES = (
     *("mpm_event", "unixd", "authn_core", "authz_core", "authz_user", "headers", "alias"),
@@ -36,33 +32,26 @@ Listen 127.0.0.1:{port}
 
 def find_apache() -> tuple[str, Path] | None:
     """The program and the folder of its modules, if mod_auth_openidc is among them."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
-    program = shutil.which("apache2", path=path) or shutil.which("httpd", path=path)
+    program = find_program("apache2", "httpd")
     folders = [Path(one) for one in _FOLDERS if (Path(one) / "mod_auth_openidc.so").exists()]
     return (program, folders[0]) if program and folders else None
 
 
-@dataclass
-class Apache:
+@dataclass(kw_only=True)
+class Apache(Program):
     """One running Apache, its address and its log."""
 
-    program: str
     modules: Path
-    prefix: Path
-    port: int = field(default_factory=free_port)
-    _process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+    NAME = "Apache"
+    LOGS = ("error.log",)
 
     @property
     def error_log(self) -> str:
         """What the error log holds so far."""
         return (self.prefix / "error.log").read_text()
 
-    def start(self, directives: str) -> None:
+    def start(self, configuration: str) -> None:
         """Runs with these directives; `@URL@` in them becomes its own address."""
         modules = "\n".join(
             f"LoadModule {name}_module {self.modules}/mod_{name}.so"
@@ -71,30 +60,9 @@ class Apache:
         )
         # Its workers must leave root; they read no file of ours.
         user = "User nobody\nGroup #65534" if os.geteuid() == 0 else ""
-        directives = directives.replace("@URL@", self.url)
-        configuration = self.prefix / "apache.conf"
-        configuration.write_text(
+        directives = configuration.replace("@URL@", self.url)
+        place = self.prefix / "apache.conf"
+        place.write_text(
             _FRAME.format(prefix=self.prefix, port=self.port, modules=modules, user=user, directives=directives)
         )
-        with open(self.prefix / "output.log", "ab") as log:
-            self._process = subprocess.Popen(
-                [self.program, "-f", configuration, "-D", "FOREGROUND"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            wait_for(self._accepts, seconds=20, what="Apache", process=self._process)
-        except Exception as error:
-            error.add_note(tail(self.prefix / "output.log", self.prefix / "error.log"))
-            kill_tree(self._process)
-            raise
-
-    def stop(self) -> None:
-        """Ends it at once."""
-        if self._process:
-            stop(self._process)
-
-    def _accepts(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        self.launch([self.program, "-f", place, "-D", "FOREGROUND"])

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from keybearer.http.client_address import TrustedProxies
 from keybearer.settings import Settings
 from keybearer.web.decision import VerifyEdge
+from keybearer.web.ext_authz import ExtAuthzEdge
 from keybearer.web.forward_auth import ForwardAuthEdge
 from keybearer.web.hot import hot_protocol
 from keybearer.web.hot_routes import HotRoutes
@@ -56,7 +57,7 @@ class Door:
             records, world.authority.own_api_id, world.authority.own_project_id, proxies, world.verifier
         )
         forward = ForwardAuthEdge(records, proxies, world.verifier)
-        self.routes = HotRoutes(world.verifier, verify, forward, options, edges)
+        self.routes = HotRoutes(world.verifier, verify, forward, options, edges, ExtAuthzEdge(records, forward))
         self.protocol = hot_protocol(self.routes)
         self.config = Config(world.web, log_config=None, interface="asgi3", proxy_headers=False, lifespan="off")
         self.state = ServerState()

@@ -28,6 +28,7 @@ from keybearer.stores.memory import MemoryStore
 from keybearer.verify import Engines, Verifier
 from keybearer.web.asgi import create_web
 from keybearer.web.decision import VerifyEdge
+from keybearer.web.ext_authz import ExtAuthzEdge
 from keybearer.web.forward_auth import ForwardAuthEdge
 
 START = Instant(1_800_000_000_000_000)
@@ -123,13 +124,15 @@ async def embedded(
         )
     )
     proxies = TrustedProxies(options.proxies)
+    forward_edge = ForwardAuthEdge(records, proxies, verifier, options.issuer_url)
     web = create_web(
         authority,
         verifier,
         proxies,
         verify_edge=VerifyEdge(records, authority.own_api_id, authority.own_project_id, proxies, verifier),
-        forward_edge=ForwardAuthEdge(records, proxies, verifier, options.issuer_url),
+        forward_edge=forward_edge,
         live=records.live,
+        ext_authz_edge=ExtAuthzEdge(records, forward_edge),
         render_metrics=lambda: b"",
     )
     await records.start()

@@ -275,22 +275,22 @@ SMUGGLING = tuple(_smuggling())
 ALL = (*IDENTITY_CLAIMS, *HOP_BY_HOP, *REPEATED, *PATHS, *SMUGGLING)
 
 
-_IDENTITY_NAME = re.compile(rb"x[^a-z]*keybearer", re.IGNORECASE)
+_IDENTITY_NAME = re.compile(rb"[^a-z0-9]*x[^a-z0-9]+keybearer", re.IGNORECASE)
 
 
 def complaints(received: Iterable[Received], *, secret: str = "") -> list[str]:
     """What is wrong with what an upstream received; each with the request it was seen in.
 
-    Wrong is: a claim of the client in any field or trailer, a credential that the guard should have kept
-    (``secret``), an identity that stands there twice, a smuggled request, and a message whose end or fields can be
-    read in two ways.
+    Wrong is: a claim of the client in a field or trailer that a server might read as an identity, a credential that
+    the guard should have kept (``secret``), an identity that stands there twice, a smuggled request, and a message
+    whose end or fields can be read in two ways.
     """
     found = []
     for one in received:
         wrong = list(one.oddities)
         fields = [*one.fields, *one.trailers]
-        names = [_same_name(name) for name, _ in fields if _IDENTITY_NAME.search(name)]
-        wrong += [f"a claim in {name!r}" for name, value in fields if FORGED in name or FORGED in value]
+        names = [_same_name(name) for name, _ in fields if _IDENTITY_NAME.match(name)]
+        wrong += [f"a claim in {name!r}" for name, value in fields if FORGED in value and _IDENTITY_NAME.match(name)]
         wrong += [f"{name!r} twice" for name in sorted(set(names)) if names.count(name) > 1]
         if secret:
             wrong += [f"the credential in {name!r}" for name, value in fields if secret.encode() in value]

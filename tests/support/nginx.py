@@ -1,14 +1,9 @@
 """A private nginx: one configuration, one temporary prefix, one free port."""
 
 import os
-import shutil
-import socket
-import subprocess
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
-from tests.support.ports import free_port
-from tests.support.processes import kill_tree, stop, tail, wait_for
+from tests.support.program import Program, find_program
 
 _FRAME = """\
 {user}
@@ -28,22 +23,15 @@ http {{
 
 def find_nginx() -> str | None:
     """The program, also where an ordinary user's PATH does not look."""
-    return shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    return find_program("nginx")
 
 
 @dataclass
-class Nginx:
+class Nginx(Program):
     """One running nginx, its address and its logs."""
 
-    program: str
-    prefix: Path
-    port: int = field(default_factory=free_port)
-    _process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
+    NAME = "nginx"
+    LOGS = ("error.log",)
 
     @property
     def access_log(self) -> str:
@@ -55,27 +43,9 @@ class Nginx:
         """What the error log holds so far."""
         return (self.prefix / "error.log").read_text()
 
-    def start(self, http: str) -> None:
-        """Runs with `http` inside the `http` block; `@PORT@` and `@PREFIX@` in it are filled in."""
-        http = http.replace("@PORT@", str(self.port)).replace("@PREFIX@", str(self.prefix))
+    def start(self, configuration: str) -> None:
+        """Runs with this inside the `http` block; `@PORT@` and `@PREFIX@` in it are filled in."""
         # Its workers would otherwise leave root, and could not enter pytest's directories.
         user = "user root;" if os.geteuid() == 0 else ""
-        (self.prefix / "nginx.conf").write_text(_FRAME.format(user=user, http=http))
-        command = [self.program, "-p", self.prefix, "-e", "error.log", "-c", self.prefix / "nginx.conf"]
-        with open(self.prefix / "output.log", "ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            wait_for(self._accepts, seconds=20, what="nginx", process=self._process)
-        except Exception as error:
-            error.add_note(tail(self.prefix / "output.log", self.prefix / "error.log"))
-            kill_tree(self._process)
-            raise
-
-    def stop(self) -> None:
-        """Ends it at once."""
-        if self._process:
-            stop(self._process)
-
-    def _accepts(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        (self.prefix / "nginx.conf").write_text(_FRAME.format(user=user, http=self.filled_in(configuration)))
+        self.launch([self.program, "-p", self.prefix, "-e", "error.log", "-c", self.prefix / "nginx.conf"])

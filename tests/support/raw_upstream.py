@@ -102,6 +102,9 @@ class _Reader:
         if len(parts) != 3 or parts[2] != b"HTTP/1.1":
             oddities.append(f"the line {first!r}")
         fields = _fields_of(lines, oddities)
+        hosts = [value for name, value in fields if name.lower() == b"host"]
+        if len(hosts) != 1 or b"," in hosts[0]:
+            oddities.append(f"the hosts {hosts!r}")
         body, trailers = self._body(fields, oddities)
         target = parts[1] if len(parts) > 1 else b""
         return Received(parts[0], target, fields, body, trailers, tuple(oddities))

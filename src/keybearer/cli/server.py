@@ -18,6 +18,9 @@ P = ParamSpec("P")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on.", envvar="KEYBEARER_HOST")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", envvar="KEYBEARER_PORT")]
+ExtAuthzPort = Annotated[
+    int | None, typer.Option(help="Port on which Envoy asks over gRPC.", envvar="KEYBEARER_EXT_AUTHZ_PORT")
+]
 Data = Annotated[
     Path | None, typer.Option(help="Directory of the keyring and the SQLite database.", envvar="KEYBEARER_DATA")
 ]
@@ -91,6 +94,7 @@ def _with_plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 def serve(
     host: Host = None,
     port: Port = None,
+    ext_authz_port: ExtAuthzPort = None,
     data: Data = None,
     database: Database = None,
     issuer: Issuer = None,
@@ -106,6 +110,7 @@ def serve(
         {
             "host": host,
             "port": port,
+            "ext_authz_port": ext_authz_port,
             "data": data,
             "database": database,
             "issuer": issuer,

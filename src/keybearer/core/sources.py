@@ -17,7 +17,8 @@ _AMBIGUOUS: Final = re.compile(
     r"|%(?:[01][0-9a-f]|7f)"  # control characters
     r"|%(?:2e|2f|5c|23|3b|3f)"  # . / \ # ; ?
     r"|%25(?:2e|2f|5c|23|3b|3f|00|25)"  # the same, for who decodes twice
-    r"|%(?:c[01]|e0%[89]|f0%8|f[5-9a-f])",  # UTF-8 that is longer than it may be
+    r"|%(?:c[01]|e0%[89]|f0%8|f[5-9a-f])"  # UTF-8 that is longer than it may be
+    r"|%ef%bc%(?:8e|8f|bc)|%ef%b9%(?:92|a8)|%e2%80%a[456]",  # what compatibility forms make of . / and \
     re.IGNORECASE | re.ASCII,
 )
 
@@ -103,7 +104,7 @@ def is_ambiguous_path(path: str) -> bool:
     """Tell whether another program might read this path as a different one.
 
     Anything a server may cut off, decode, or normalise once more counts: separators and dots in percent-encoding, once
-    or twice, in overlong UTF-8, control characters, parameters behind ``;``, fragments, doubled slashes.
+    or twice, in overlong UTF-8 or other widths, control characters, parameters behind ``;``, fragments, double slashes.
     """
     if not path.startswith("/") or _AMBIGUOUS.search(path) is not None:
         return True

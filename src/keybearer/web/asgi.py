@@ -28,6 +28,7 @@ from .decision import VerifyEdge
 from .discovery import DiscoveryEndpoints
 from .dispatch import SECURITY_HEADERS, Dispatcher, request_id_of, response_of
 from .event_stream import EventStreams
+from .ext_authz import ExtAuthzEdge
 from .forward_auth import ForwardAuthEdge
 from .hot_routes import REQUEST_ID, log_access
 from .imports import ImportEndpoint
@@ -78,6 +79,7 @@ def create_web(
     verify_edge: VerifyEdge,
     forward_edge: ForwardAuthEdge,
     live: LiveEvents,
+    ext_authz_edge: ExtAuthzEdge,
     render_metrics: Callable[[], bytes],
     count_request: Callable[[str, int], None] = lambda route, status: None,
 ) -> ASGIApp:
@@ -86,6 +88,7 @@ def create_web(
     credentials = CredentialEndpoints(authority, verifier, proxies)
     verify, forward = credentials.edge(verify_edge), credentials.edge(forward_edge)
     streams = EventStreams(dispatcher, live, dispatcher.endpoint(EVENTS))
+    ext_authz = _OfAnyMethod(credentials.edge(ext_authz_edge))
     oauth = OAuthEndpoints(authority, verifier, proxies)
     userinfo = UserinfoEndpoint(authority, verifier, proxies).serve
     site = Site(authority, verifier.engines.limiter, proxies)
@@ -121,6 +124,7 @@ def create_web(
         Route("/v1/verify", verify, methods=["POST"]),
         Route("/forward-auth", forward, methods=FORWARDED_METHODS),
         Route("/forward-auth/nginx", forward, methods=FORWARDED_METHODS),
+        Route("/ext-authz{path:path}", ext_authz),
         Route("/v1/whoami", credentials.whoami, methods=["GET"]),
         Route("/v1/revoke-mine", credentials.revoke_mine, methods=["POST"]),
         Route("/v1/keys/import", ImportEndpoint(dispatcher, imports).serve, methods=["POST"]),
@@ -143,6 +147,18 @@ def create_web(
     web = Starlette(exception_handlers={HTTPException: http_problem, Exception: _unexpected})
     web.router = PlainPathsFirst(routes)
     return _Counted(web, oauth.direct(), count_request, access_log=authority.settings.access_log)
+
+
+class _OfAnyMethod:
+    """An endpoint that is asked with whatever method the client of a proxy used; a function would take GET only."""
+
+    def __init__(self, endpoint: Callable[[Request], Any]) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        response: Response = await self._endpoint(Request(scope, receive))
+        await response(scope, receive, send)
 
 
 def _by_path(dispatcher: Dispatcher) -> list[Route]:

@@ -30,6 +30,23 @@ _ENCODER: Final = msgspec.json.Encoder()
 _REVOKE_MINE: Final = msgspec.json.Decoder(RevokeMine)
 
 
+def waiting_for(authority: Authority, verifier: Verifier) -> Waiting:
+    """Return what the work of edges may wait for."""
+
+    async def prove(asked: Prove) -> str:
+        """Return the thumbprint of the key that a proof is made with; raises ``Rejected``. Spec: RFC 9449 §7.2."""
+        from ..services.dpop import check_proof_with  # JOSE is loaded when it is first needed
+
+        try:
+            return await check_proof_with(
+                authority, asked.access_token, asked.proof, method=asked.method, url=asked.url
+            )
+        except OAuthError as error:
+            raise Rejected(Code.PROOF_INVALID, error.description, detail=error.detail) from None
+
+    return Waiting(verifier, authority.records.refresh, prove)
+
+
 class CredentialEndpoints:
     """ASGI endpoints around one verifier."""
 
@@ -37,18 +54,7 @@ class CredentialEndpoints:
         self._authority = authority
         self._proxies = proxies
         self._verifier = verifier
-        self._waiting = Waiting(verifier, authority.records.refresh, self._prove)
-
-    async def _prove(self, asked: Prove) -> str:
-        """Return the thumbprint of the key that a proof is made with; raises ``Rejected``. Spec: RFC 9449 §7.2."""
-        from ..services.dpop import check_proof_with  # JOSE is loaded when it is first needed
-
-        try:
-            return await check_proof_with(
-                self._authority, asked.access_token, asked.proof, method=asked.method, url=asked.url
-            )
-        except OAuthError as error:
-            raise Rejected(Code.PROOF_INVALID, error.description, detail=error.detail) from None
+        self._waiting = waiting_for(authority, verifier)
 
     def edge(self, edge: Edge) -> Any:
         """Return the endpoint that runs an edge's work, or goes on with what the hot protocol began."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..settings import Settings
 from ..verify import Verifier
-from . import decision, forward_auth
+from . import decision, ext_authz, forward_auth
 from .known_requests import KnownRequests
 from .outbox import Outbox
 from .reply import BOOT, Edge, lines_of, next_number
@@ -21,7 +21,7 @@ CERTIFICATE: Final = "client_certificate"
 """Where the certificate (DER) of a client lies in the state of a request, if it showed one to this server itself."""
 REQUEST_ID: Final = "keybearer.request_id"
 MAX_HOSTS: Final = 256
-_HOST: Final = re.compile(rb"(?:[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+HOST: Final = re.compile(rb"(?:[0-9A-Za-z._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 def log_access(route: str, status: int, request_id: str) -> None:
@@ -37,7 +37,7 @@ def new_request_id() -> str:
 class HotRoutes:
     """Which request targets are answered at once, and by which edge; and what all connections of a process share.
 
-    ``others`` are edges of POST requests by their target.
+    ``others`` are edges of POST requests by their target; ``ext_authz`` is asked with whatever method and path.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class HotRoutes:
         forward_auth: Edge,
         settings: Settings,
         others: Mapping[bytes, Edge] | None = None,
+        ext_authz: Edge | None = None,
     ) -> None:
         self.verifier = verifier
         self.max_body = settings.max_body
@@ -58,6 +59,7 @@ class HotRoutes:
         self._verify = verify
         self._forward_auth = forward_auth
         self._others = dict(others or {})
+        self._ext_authz = ext_authz
         self._default: tuple[Sequence[tuple[bytes, bytes]], bytes] = ((), b"")
 
     def begin_of_answers(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
@@ -70,7 +72,7 @@ class HotRoutes:
 
     def is_host(self, value: bytes | None) -> bool:
         """Tell whether a ``Host`` field names one host and perhaps a port; those that did are remembered."""
-        if value is None or _HOST.fullmatch(value) is None:
+        if value is None or HOST.fullmatch(value) is None:
             return False
         if len(self.hosts) >= MAX_HOSTS:
             self.hosts.clear()
@@ -84,9 +86,13 @@ class HotRoutes:
         if target.startswith(forward_auth.PATH):
             path = target.partition(b"?")[0]
             return self._forward_auth if path in (forward_auth.PATH, forward_auth.NGINX_PATH) else None
+        if target.startswith(ext_authz.PREFIX):
+            return self._ext_authz
         return self._others.get(target) if method == b"POST" else None
 
     def log(self, target: bytes, status: int, number: int) -> None:
         """Log one answer, if that is wanted."""
         if self.access_log:
-            log_access(target.partition(b"?")[0].decode("latin-1"), status, f"req_{BOOT}{number:x}")
+            # Behind this prefix stands the path of the client's request.
+            path = ext_authz.PREFIX if target.startswith(ext_authz.PREFIX) else target.partition(b"?")[0]
+            log_access(path.decode("latin-1"), status, f"req_{BOOT}{number:x}")
