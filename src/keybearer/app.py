@@ -298,7 +298,9 @@ async def _work(
     from .services import sweeper
     from .services.backchannel_logout import BackchannelLogout
     from .services.jwt_tokens import JwtReader
+    from .services.url_watch import UrlWatch
     from .services.usage_recorder import UsageRecorder
+    from .services.webhook_deliveries import WebhookDeliveries
     from .telemetry import Metrics
     from .verify import Engines, Verifier
     from .web import client_credentials, introspection
@@ -318,10 +320,14 @@ async def _work(
         stack.push_async_callback(records.stop)
         # One for keys, tokens and passwords: who guesses at the one is slowed down at the others.
         throttle = FailureThrottle(settings.failures_per_minute)
-        authority = replace(_authority(base, records), throttle=throttle)
+        metrics = Metrics()
+        authority = replace(_authority(base, records), throttle=throttle, on_leak=metrics.count_leak)
+        watch = UrlWatch(authority, flush_interval=settings.usage_flush_interval)
+        watch.start()
+        stack.push_async_callback(watch.stop)
+        authority = replace(authority, seen_in_url=watch.seen)
         stack.callback(authority.passwords.close)
         stack.push_async_callback(authority.outbox.close)
-        metrics = Metrics()
         recorder = UsageRecorder(
             base.store,
             authority.clock,
@@ -352,6 +358,9 @@ async def _work(
             notices = BackchannelLogout(authority)
             notices.start()
             stack.push_async_callback(notices.stop)
+            messages = WebhookDeliveries(authority, metrics.count_webhook)
+            messages.start()
+            stack.push_async_callback(messages.stop)
         metrics.observe("keybearer_cached_records", "Records that this process keeps.", lambda: len(records))
         metrics.observe(
             "keybearer_view_fresh", "Whether the cache may be trusted now.", lambda: float(records.is_fresh)
@@ -359,7 +368,7 @@ async def _work(
         metrics.observe("keybearer_event_seq", "The newest event that this process has seen.", lambda: records.applied)
         proxies = TrustedProxies(settings.proxies)
         verify_edge = VerifyEdge(records, authority.own_api_id, authority.own_project_id, proxies, verifier)
-        forward_edge = ForwardAuthEdge(records, proxies, verifier, settings.issuer_url)
+        forward_edge = ForwardAuthEdge(records, proxies, verifier, settings.issuer_url, authority.seen_in_url)
         engines = (authority, verifier, proxies)
         edges: dict[bytes, Edge] = {
             introspection.PATH: IntrospectionEdge(*engines, metrics.counting(introspection.PATH.decode())),

@@ -80,8 +80,19 @@ class GuardedFetcher:
         self, url: str, form: Mapping[str, str], headers: Mapping[str, str] = NO_HEADERS, *, limit: int = 65_536
     ) -> Fetched:
         """Post a form, once, and return what the URL answers; raises ``Unreachable``."""
-        content = urlencode(form).encode("ascii")
-        sent = {"accept": "application/json", **headers, "content-type": FORM_TYPE}
+        return await self.post(url, urlencode(form).encode("ascii"), FORM_TYPE, headers, limit=limit)
+
+    async def post(
+        self,
+        url: str,
+        content: bytes,
+        content_type: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        limit: int = 65_536,
+    ) -> Fetched:
+        """Post bytes, once, and return what the URL answers; raises ``Unreachable``."""
+        sent = {"accept": "application/json", **headers, "content-type": content_type}
         return await self._fetch("POST", url, sent, content, limit)
 
     async def _fetch(self, method: str, url: str, headers: Mapping[str, str], content: bytes, limit: int) -> Fetched:

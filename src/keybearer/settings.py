@@ -117,6 +117,13 @@ class Settings:
     logouts."""
     fetch_ca: str = ""
     """A PEM file of certificate authorities that are believed when others are asked, besides the public ones."""
+    leak_reports: tuple[str, ...] = ("possession",)
+    """From whom reports of leaked credentials are taken: ``possession`` (anybody who has the whole secret), ``github``
+    (its secret-scanning messages), ``gitlab`` (its token revocations); empty: nobody."""
+    github_keys_url: str = "https://api.github.com/meta/public_keys/secret_scanning"
+    """Where the keys are that GitHub signs its messages with."""
+    leak_report_token_file: str = ""
+    """A file that holds the secret which GitLab sends with what it wants revoked: 32 characters or more."""
     brand_name: str = "Keybearer"
     """What the pages, authenticator apps and passkeys call this authority."""
     brand_logo: str = ""
@@ -253,6 +260,9 @@ def _check(settings: Settings) -> None:
     _check_tls(settings)
     _check_people(settings)
     _check_brand(settings)
+    unknown = set(settings.leak_reports) - {"possession", "github", "gitlab"}
+    if unknown:
+        raise ConfigurationError(f"leak_reports are possession, github and gitlab, not {min(unknown)!r}.")
     if settings.assertion_audience not in ("issuer", "token_endpoint"):
         raise ConfigurationError("assertion_audience must be issuer or token_endpoint.")
     if settings.client_registration not in ("off", "token", "open"):

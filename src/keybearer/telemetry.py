@@ -123,6 +123,15 @@ class Metrics:
         self.usage_dropped = Counter(
             "keybearer_usage_dropped", "Usage counts that found no room.", registry=self.registry
         )
+        self.leaks_found = Counter(
+            "keybearer_leaks_found",
+            "Leaked credentials that were to be acted on, by kind, state and what was done.",
+            ["kind", "state", "action"],
+            registry=self.registry,
+        )
+        self.webhook_attempts = Counter(
+            "keybearer_webhook_attempts", "Attempts to tell webhooks, by outcome.", ["outcome"], registry=self.registry
+        )
         build = Gauge(
             "keybearer_build_info", "Which version runs.", ["version"], registry=self.registry, multiprocess_mode="max"
         )
@@ -135,6 +144,14 @@ class Metrics:
                 self.tokens_issued.inc(count)
             else:
                 self.verifications.labels(code=code).inc(count)
+
+    def count_leak(self, kind: str, state: str, action: str) -> None:
+        """Count a credential that was found."""
+        self.leaks_found.labels(kind=kind, state=state, action=action).inc()
+
+    def count_webhook(self, outcome: str) -> None:
+        """Count one attempt to tell a webhook."""
+        self.webhook_attempts.labels(outcome=outcome).inc()
 
     def count_request(self, route: str, status: int) -> None:
         """Count one answer of the application."""

@@ -42,6 +42,7 @@ def incident(number: int = 1, **changes: Any) -> Incident:
 def webhook(number: int = 1, **changes: Any) -> Webhook:
     given: dict[str, Any] = {
         "id": f"hook_{number:04}",
+        "project_id": "proj_0002",
         "name": "pager",
         "url": "https://pager.example/in",
         "events": (WebhookEvent.INCIDENT_OPENED,),
@@ -54,6 +55,7 @@ def message(number: int = 1, **changes: Any) -> Delivery:
     given: dict[str, Any] = {
         "id": f"msg_{number:04}",
         "webhook_id": "hook_0001",
+        "project_id": "proj_0002",
         "event": WebhookEvent.INCIDENT_OPENED,
         "body": '{"type":"incident.opened"}',
         "due_at": NOW,
@@ -68,13 +70,13 @@ def policy(number: int = 1, **changes: Any) -> LeakPolicy:
 
 async def test_they_come_back_as_they_were(store: Any) -> None:
     records = (incident(), webhook(), webhook(2, project_id="proj_0001"), message(), policy())
-    await insert(store, project(), *records)
+    await insert(store, project(), project(2), *records)
     for record in records:
         assert await store.get(type(record), record.id) == record
 
 
 async def test_a_secret_has_one_incident_and_a_project_one_policy(store: Any) -> None:
-    await insert(store, project(), incident(), policy())
+    await insert(store, project(), project(2), incident(), policy())
     for other in (incident(2, subject=incident().subject), policy(2)):
         with pytest.raises(Conflict):
             await insert(store, other)
@@ -83,7 +85,7 @@ async def test_a_secret_has_one_incident_and_a_project_one_policy(store: Any) ->
 
 async def test_incidents_are_found_by_what_they_are(store: Any) -> None:
     resolved = advance(incident(2, kind=LeakKind.CLIENT_SECRET, key_id=None), IncidentChange.RESOLVE, NOW, "key_1")
-    await insert(store, project(), incident(), replace(resolved, revision=1))
+    await insert(store, project(), project(2), incident(), replace(resolved, revision=1))
     for where, wanted in (
         ({"subject": "secret_key:key_0001:1"}, ["inc_0001"]),
         ({"status": "resolved"}, ["inc_0002"]),
@@ -97,7 +99,7 @@ async def test_incidents_are_found_by_what_they_are(store: Any) -> None:
 async def test_the_longest_due_message_is_tried_first(store: Any) -> None:
     settled = settle(message(4), DeliveryChange.DELIVER, NOW)
     due = [message(n, due_at=Instant(NOW + at)) for n, at in ((1, 3), (2, 1), (3, 9))]
-    await insert(store, webhook(), *due, replace(settled, revision=1))
+    await insert(store, project(2), webhook(), *due, replace(settled, revision=1))
     assert [one.id for one in await store.due_deliveries(Instant(NOW + 5), 10)] == ["msg_0002", "msg_0001"]
     assert [one.id for one in await store.due_deliveries(Instant(NOW + 5), 1)] == ["msg_0002"]
     assert await store.due_deliveries(Instant(NOW), 10) == ()
@@ -109,7 +111,7 @@ async def test_what_is_over_is_swept(store: Any) -> None:
     closed = replace(advance(incident(), IncidentChange.RESOLVE, NOW, "key_1"), revision=1)
     token = incident(2, kind=LeakKind.ACCESS_TOKEN, subject="access_token:at_1:0")
     dead = replace(settle(message(), DeliveryChange.GIVE_UP, NOW), revision=1)
-    await insert(store, project(), closed, token, incident(3), webhook(), dead, message(2))
+    await insert(store, project(), project(2), closed, token, incident(3), webhook(), dead, message(2))
     assert set((await store.sweep(days(29.9))).removed) == {"events"}
     assert (await store.sweep(days(30.1))).removed["webhook_deliveries"] == 1
     assert (await store.sweep(days(400.1))).removed["incidents"] == 2
@@ -122,6 +124,7 @@ async def test_they_go_with_their_project_and_their_webhook(store: Any) -> None:
     await insert(
         store,
         project(),
+        project(2),
         incident(),
         policy(),
         webhook(),
@@ -143,7 +146,7 @@ async def test_they_go_with_their_project_and_their_webhook(store: Any) -> None:
 
 
 async def test_an_incident_is_changed_by_one_at_a_time(store: Any) -> None:
-    await insert(store, project(), incident())
+    await insert(store, project(), project(2), incident())
 
     async def see(unit: UnitOfWork) -> None:
         known = await unit.get(Incident, "inc_0001")

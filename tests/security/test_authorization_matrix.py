@@ -52,13 +52,15 @@ SPECIAL = {
     **{f"incidents.{verb}": "keybearer:leaks.read" for verb in ("list", "get")},
     **{f"incidents.{verb}": "keybearer:leaks.write" for verb in ("acknowledge", "resolve", "reopen")},
     "leaks.check": "keybearer:leaks.write",
+    "leaks.urls": "keybearer:leaks.read",
+    "webhooks.deliveries": "keybearer:webhooks.read",
     "leak_policies.get": "keybearer:leaks.read",
     "leak_policies.set": "keybearer:leaks.write",
     "audit.list": "keybearer:audit.read",
     "audit.verify": "keybearer:audit.read",
     "events": "keybearer:events.read",
 }
-KINDS = ("apis", "projects", "plans", "identities", "keys", "users", "clients", "upstreams")
+KINDS = ("apis", "projects", "plans", "identities", "keys", "users", "clients", "upstreams", "webhooks")
 VERBS = ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")
 EXTRA = (
     *("keys.rotate", "keys.revoke", "keys.revoke_version", "keys.credits", "identities.credits"),
@@ -66,10 +68,20 @@ EXTRA = (
     *("users.set_password", "users.reset_second_factor", "users.send_link", "users.add_link", "users.remove_link"),
     *("sessions.list", "sessions.get", "sessions.end", "sessions.end_all"),
     *("clients.rotate", "clients.revoke"),
+    *("webhooks.rotate", "webhooks.ping", "webhooks.redeliver"),
     *("grants.list", "grants.get", "grants.update", "grants.revoke"),
     *("signing_keys.list", "signing_keys.get", "signing_keys.rotate", "signing_keys.revoke"),
 )
-OF_PROJECTS = ("keys.", "identities.", "projects.get", "clients.", "grants.", "incidents.", "leak_policies.get")
+OF_PROJECTS = (
+    "keys.",
+    "identities.",
+    "projects.get",
+    "clients.",
+    "grants.",
+    "webhooks.",
+    "incidents.",
+    "leak_policies.get",
+)
 KNOWN = {f"{kind}.{verb}" for kind in KINDS for verb in VERBS} | {*EXTRA} | SPECIAL.keys()
 
 
@@ -201,7 +213,12 @@ async def test_another_projects_object_does_not_exist(world: Embedded, operation
 
 @pytest.mark.parametrize(
     ("operation_id", "field"),
-    [("keys.create", "project_id"), ("identities.create", "project_id"), ("refund", "key_id")],
+    [
+        ("keys.create", "project_id"),
+        ("identities.create", "project_id"),
+        ("webhooks.create", "project_id"),
+        ("refund", "key_id"),
+    ],
 )
 async def test_another_projects_object_cannot_be_named_in_a_body(
     world: Embedded, operation_id: str, field: str
@@ -231,7 +248,7 @@ async def test_lists_show_the_callers_project_only(world: Embedded) -> None:
         ):
             answer = await http.get(path)
             assert answer.status_code == 200
-            for other in (theirs.project, theirs.key, theirs.identity, theirs.api, theirs.incident):
+            for other in (theirs.project, theirs.key, theirs.identity, theirs.api, theirs.incident, theirs.webhook):
                 assert other not in answer.text, path
 
 

@@ -10,10 +10,13 @@ import dataclasses
 import msgspec
 import pytest
 
+from keybearer.core.incidents import Incident
+from keybearer.core.leaks import LeakPolicy
 from keybearer.core.records import Api, ApiKey, Identity, Plan, Project
 from keybearer.core.sessions import Session
 from keybearer.core.upstreams import Upstream
 from keybearer.core.users import Factors, Link, User
+from keybearer.core.webhooks import Delivery, Webhook
 from keybearer.web.asgi import OPERATIONS
 from keybearer.web.operation import Operation
 from keybearer.wire.keys import KeyView
@@ -25,7 +28,22 @@ from tests.support.requests import Scene
 
 pytestmark = pytest.mark.anyio
 
-RECORDS = (Api, Project, Plan, Identity, ApiKey, User, Factors, Link, Session, Upstream)
+RECORDS = (
+    Api,
+    Project,
+    Plan,
+    Identity,
+    ApiKey,
+    User,
+    Factors,
+    Link,
+    Session,
+    Upstream,
+    Incident,
+    LeakPolicy,
+    Webhook,
+    Delivery,
+)
 VIEWS = (ApiView, ProjectView, PlanView, IdentityView, KeyView, UserView, FactorsView, SessionView, UpstreamView)
 EVERY_FIELD = (
     {field.name for record in RECORDS for field in dataclasses.fields(record)}

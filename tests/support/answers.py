@@ -113,6 +113,43 @@ INCIDENT = {
     "requesters": [{"source": "192.0.2.1", "code": "VALID", "count": 3}],
     "requests_truncated": False,
 }
+WEBHOOK = {
+    **RECORD,
+    "id": "hook_1",
+    "project_id": "proj_1",
+    "name": "pager",
+    "url": "https://pager.example.com/keybearer",
+    "events": ["incident.opened"],
+    "secrets": [{"number": 1, "created_at": NOW, "expires_at": None}],
+}
+ISSUED_WEBHOOK = {"webhook": WEBHOOK, "secret": "whsec_c2VjcmV0"}
+DELIVERY = {
+    **RECORD,
+    "id": "msg_1",
+    "webhook_id": "hook_1",
+    "event": "incident.opened",
+    "status": "dead",
+    "attempts": 10,
+    "answered": 503,
+    "why": "it answered 503",
+    "due_at": None,
+    "settled_at": NOW,
+}
+URL_REPORT = {
+    "start": NOW,
+    "end": NOW,
+    "uses": [
+        {
+            "project_id": "proj_1",
+            "key_id": "key_1",
+            "source": "192.0.2.1",
+            "code": "KIND_NOT_ACCEPTED",
+            "count": 3,
+            "last_at": NOW,
+        }
+    ],
+    "truncated": False,
+}
 LEAK_POLICY = {
     "project_id": "proj_1",
     "measures": {"live.secret_key": "rotate"},

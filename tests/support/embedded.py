@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -20,6 +20,7 @@ from keybearer.limiters.memory import MemoryLimiter
 from keybearer.services import bootstrap
 from keybearer.services.authority import Authority, Caller
 from keybearer.services.jwt_tokens import JwtReader
+from keybearer.services.url_watch import UrlWatch
 from keybearer.services.usage_recorder import UsageRecorder
 from keybearer.settings import Settings
 from keybearer.stores.cached import CachedRecords
@@ -63,6 +64,7 @@ class Embedded:
     clock: TestClock
     web: Any
     root_key: str
+    watch: UrlWatch
     root: Caller = field(default_factory=lambda: Caller("key_root", frozenset({ADMIN})))
 
     @property
@@ -106,6 +108,8 @@ async def embedded(
     options = Settings(**{"trusted_proxies": (), "sweep_interval": 0.01, **settings})
     own = {"own_project_id": bootstrap.OWN_PROJECT_ID, "own_api_id": bootstrap.OWN_API_ID}
     authority = Authority(options, store, records, keyring, clock, **own)
+    watch = UrlWatch(authority)
+    authority = replace(authority, seen_in_url=watch.seen)
     issued = await bootstrap.initialise(authority, "ada@example.com")
     assert issued is not None
     recorder = UsageRecorder(store, clock)
@@ -124,7 +128,7 @@ async def embedded(
         )
     )
     proxies = TrustedProxies(options.proxies)
-    forward_edge = ForwardAuthEdge(records, proxies, verifier, options.issuer_url)
+    forward_edge = ForwardAuthEdge(records, proxies, verifier, options.issuer_url, authority.seen_in_url)
     web = create_web(
         authority,
         verifier,
@@ -137,7 +141,7 @@ async def embedded(
     )
     await records.start()
     try:
-        yield Embedded(authority, verifier, recorder, clock, web, issued.credential)
+        yield Embedded(authority, verifier, recorder, clock, web, issued.credential, watch)
     finally:
         await records.stop()
         if make_store is not None:

@@ -28,6 +28,7 @@ from keybearer.services import (
     upstreams,
     user_links,
     users,
+    webhooks,
 )
 from keybearer.services.authority import SYSTEM
 from keybearer.web.asgi import OPERATIONS
@@ -39,6 +40,7 @@ from keybearer.wire.limits import CreditsSpec
 from keybearer.wire.records import CreateApi, CreateIdentity, CreatePlan, CreateProject, PermissionSpec, UpdateProject
 from keybearer.wire.upstreams import CreateUpstream
 from keybearer.wire.users import CreateUser, LinkSpec
+from keybearer.wire.webhooks import CreateWebhook
 from tests.support.embedded import Embedded
 
 SERVICES: dict[str, Any] = {
@@ -50,6 +52,7 @@ SERVICES: dict[str, Any] = {
     "users": users,
     "clients": clients,
     "upstreams": upstreams,
+    "webhooks": webhooks,
 }
 BY_ID: dict[str, Operation] = {operation.operation_id: operation for operation in OPERATIONS}
 
@@ -73,6 +76,8 @@ class Scene:
     signing_key: str = ""
     upstream: str = ""
     incident: str = ""
+    webhook: str = ""
+    message: str = ""
     number: int = 0
 
     @classmethod
@@ -105,6 +110,9 @@ class Scene:
         provider = CreateUpstream("Elsewhere", f"https://login.example/{scene.key[-16:]}", "keybearer")
         scene.upstream = (await upstreams.create(authority, root, provider)).id
         scene.incident = await scene._leaked()
+        hook = CreateWebhook(scene.project, "pager", "https://pager.example/in")
+        scene.webhook = (await webhooks.create(authority, root, hook)).webhook.id
+        scene.message = (await webhooks.ping(authority, root, scene.webhook)).id
         return scene
 
     async def _consented(self, scope: str) -> str:
@@ -167,6 +175,7 @@ class Scene:
             "upstreams": self.upstream,
             "incidents": self.incident,
             "leak_policies": self.project,
+            "webhooks": self.webhook,
         }[plural]
 
     async def request(self, operation: Operation) -> tuple[str, dict[str, Any] | None]:
@@ -188,6 +197,7 @@ class Scene:
         if verb == "revoke_version":
             await rotation.rotate(authority, root, self.key, RotateKey())
         path = operation.path.replace("{number}", "1").replace("{api}", self.api).replace("{link}", self.link)
+        path = path.replace("{message}", self.message)
         if path.startswith("/v1/users/{id}"):
             path = path.replace("{id}", self.user)
         if "{id}" in path:
@@ -237,6 +247,9 @@ class Scene:
             "upstreams.update": {"name": "Newer"},
             "leaks.check": {"findings": [{"credential": "nobody's", "source": {"kind": "stdin"}}], "act": True},
             "leak_policies.set": {"measures": {"live.secret_key": "rotate"}, "grace_in": 60, "in_urls": "alert"},
+            "webhooks.create": {"project_id": self.project, "name": "new", "url": "https://pager.example/new"},
+            "webhooks.update": {"name": "newer"},
+            "webhooks.rotate": {"grace_in": 60},
             "refund": {"key_id": self.key, "request_id": "r"},
         }
         return bodies.get(operation_id)

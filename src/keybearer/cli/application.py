@@ -22,6 +22,7 @@ from . import (
     server,
     upstreams,
     users,
+    webhooks,
 )
 
 
@@ -46,7 +47,7 @@ def application() -> typer.Typer:
     credential.add_verify(keys.app)
     credential.add_refund(keys.app)
     records = (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities)
-    for group in (*records, users.app, users.sessions, upstreams.app, *clients.GROUPS, *incidents.GROUPS):
+    for group in (*records, users.app, users.sessions, upstreams.app, *clients.GROUPS, *incidents.GROUPS, webhooks.app):
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)

@@ -8,8 +8,9 @@ import typer
 
 from ..client import calls
 from ..core.leaks import Measure
-from ..wire.leaks import IncidentDetail, IncidentView, LeakPolicyView, SightingView
+from ..wire.leaks import IncidentDetail, IncidentView, LeakPolicyView, SightingView, UrlReport
 from . import output, values
+from .observe import moment
 from .options import ProjectFilter, Texts
 from .records import RecordId, common_details, group
 from .session import All, Max, Session, client_command
@@ -130,6 +131,28 @@ def _show(session: Session, incident: IncidentDetail) -> None:
 
 def _place(seen: SightingView) -> str:
     return ":".join(str(part) for part in (seen.name or "-", seen.line, seen.column) if part is not None)
+
+
+@client_command(app, "in-urls")
+def in_urls(
+    session: Session,
+    since: Annotated[str, typer.Option(metavar="WHEN", help="From: 7d (ago), or 2027-01-31.")] = "7d",
+    project: ProjectFilter = None,
+    key: Annotated[str | None, typer.Option("--for-key", metavar="ID", help="Only of the key with this id.")] = None,
+) -> None:
+    """List who still sends credentials in URLs, where they end up in logs."""
+
+    def render(report: UrlReport) -> None:
+        rows = [
+            (one.project_id, one.key_id, one.source or "-", output.state(one.code), one.count, output.ago(one.last_at))
+            for one in report.uses
+        ]
+        columns = ("project", "key", "address", "outcome", "count", "last hour")
+        session.out.table(columns, rows, flexible=("project",))
+        if report.truncated:
+            session.out.note("There are more; ask for a shorter time.")
+
+    session.show(calls.leaks.urls(start=moment("--since", since), project_id=project, key_id=key), render)
 
 
 @client_command(policies, "show")

@@ -38,6 +38,7 @@ from .keybearer import AsyncKeybearer, Keybearer, calls
 from .keys import IssuedKey
 from .leaks import Found
 from .verifier import AsyncRemoteVerifier, RemoteVerifier
+from .webhooks import IssuedWebhook
 
 __all__ = [
     "Keybearer",
@@ -45,6 +46,7 @@ __all__ = [
     "RemoteVerifier",
     "AsyncRemoteVerifier",
     "IssuedKey",
+    "IssuedWebhook",
     "Found",
     "LeakSource",
     "Retries",

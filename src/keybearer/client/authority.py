@@ -31,6 +31,7 @@ from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
 from .upstreams import Upstreams
 from .users import Sessions, Users
+from .webhooks import Webhooks
 
 UsageGroup = Literal["minute", "hour", "day", "project_id", "key_id", "api_id", "code", "source", "tag"]
 
@@ -86,6 +87,7 @@ class Authority(Resource[D]):
         self.upstreams = Upstreams(driver)
         self.leaks = Leaks(driver)
         self.incidents = Incidents(driver)
+        self.webhooks = Webhooks(driver)
         self.audit = Audit(driver)
 
     @operation

@@ -23,6 +23,7 @@ from ..wire.leaks import (
     LeakPolicyView,
     LeakSource,
     SetLeakPolicy,
+    UrlReport,
 )
 from ..wire.listing import Listing
 from .call import Call, Duration, Pages, once, query, seconds, segment
@@ -48,6 +49,19 @@ class Leaks(Resource[D]):
         body = CheckLeaks(findings=told, act=act)
         # Safe to repeat without a key: each leaked secret has one incident, and each place counts once.
         return Call("POST", "/v1/leaks/check", CheckedLeaks, body=body, idempotent=True)
+
+    @operation
+    def urls(
+        self,
+        *,
+        start: str | None = None,
+        end: str | None = None,
+        project_id: str | None = None,
+        key_id: str | None = None,
+    ) -> Call[UrlReport]:
+        """Return who sent credentials in URLs; for the last week unless told otherwise."""
+        parameters = query(start=start, end=end, project_id=project_id, key_id=key_id)
+        return Call("GET", "/v1/leaks/urls", UrlReport, query=parameters, idempotent=True)
 
     @operation
     def policy(self, project_id: str) -> Call[LeakPolicyView]:

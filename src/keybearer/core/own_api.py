@@ -49,6 +49,8 @@ PERMISSIONS: Final = (
     _power("keybearer:upstreams.write", "Register and change upstream OpenID providers, whose users may sign in."),
     _power("keybearer:leaks.read", "See what leaked, never the secrets themselves.", True),
     _power("keybearer:leaks.write", "Report leaked credentials, have something done about them, and say what."),
+    _power("keybearer:webhooks.read", "See webhooks and the messages to them, never their secrets.", True),
+    _power("keybearer:webhooks.write", "Make, change and try out webhooks, and send messages again."),
     _power("keybearer:usage.read", "See usage.", True),
     _power("keybearer:audit.read", "See and verify the audit log.", True),
     _power("keybearer:events.read", "Follow the event log.", True),

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from .records import AndroidApp, Network, Restrictions
 
+Address = IPv4Address | IPv6Address
+
 _AMBIGUOUS: Final = re.compile(
     r"//|[\x00-\x20\x7f-\U0010ffff\\#;?]"
     r"|%(?![0-9a-f]{2})"  # also %u002e

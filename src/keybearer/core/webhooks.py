@@ -51,13 +51,13 @@ class SigningSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook(Record):
-    """A URL that is told of some events: of one project or, without ``project_id``, of all."""
+    """A URL that is told of some events of its project; one of the authority's own project is told of all projects'."""
 
     name: str
     url: str
     events: tuple[WebhookEvent, ...]
     secrets: tuple[SigningSecret, ...]
-    project_id: str | None = None
+    project_id: str
 
     def signing(self, now: Instant) -> tuple[SigningSecret, ...]:
         """Return the secrets that a message of now is signed with, the newest first."""
@@ -76,7 +76,7 @@ class Delivery(Record):
     webhook_id: str
     event: WebhookEvent
     body: str
-    project_id: str | None = None
+    project_id: str
     due_at: Instant
     status: DeliveryStatus = DeliveryStatus.WAITING
     attempts: int = 0

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from ..core.errors import Code, Rejected
+from ..core.secret import Secret
 from ..formats import api_key, is_token
 
 AUTHORIZATION: Final = b"authorization"
@@ -61,8 +62,9 @@ class SecretInUrl(Rejected):
 
     TEXT: Final = "Credentials in a URL end up in logs and are refused: send it in a header. Rotate the one you sent."
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Sequence[Secret]) -> None:
         super().__init__(Code.KIND_NOT_ACCEPTED, self.TEXT)
+        self.secrets = tuple(secrets)
 
 
 def credential_in(
@@ -187,9 +189,8 @@ def _in_query(query: str, allowed: bool) -> list[str]:
     if query.count("&") >= MAX_FIELDS:
         raise Rejected(Code.MALFORMED, f"A query may have {MAX_FIELDS:,} fields at most.")
     found = [value for name, value in parse_qsl(query) if name.lower() in QUERY_NAMES and value]
-    for value in found:
-        if not allowed or not is_publishable(value):
-            raise SecretInUrl
+    if not all(allowed and is_publishable(value) for value in found):
+        raise SecretInUrl([Secret(value) for value in found])
     return found
 
 

@@ -14,7 +14,7 @@ from .live_events import LiveEvents
 from .observer import Observer
 from .records import NotReady, Records
 from .store import Event, ImmediateStore, Query, RememberedResponse, Store, Swept, UnitOfWork, Work
-from .usage import ISSUED, FacetRow, KeyUse, UsageBatch, UsageQuery, UsageRow
+from .usage import IN_URL, ISSUED, FacetRow, KeyUse, UsageBatch, UsageQuery, UsageRow
 
 __all__ = [
     "Charge",
@@ -27,6 +27,7 @@ __all__ = [
     "Fetched",
     "Fetcher",
     "ISSUED",
+    "IN_URL",
     "ImmediateLimiter",
     "ImmediateStore",
     "KeyUse",

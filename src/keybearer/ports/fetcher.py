@@ -26,6 +26,12 @@ class Fetcher(Protocol):
         """Return what an ``https`` URL answers, within seconds and at most ``limit`` bytes; raises ``Unreachable``."""
         ...
 
+    async def post(
+        self, url: str, content: bytes, content_type: str, headers: Mapping[str, str] = ..., *, limit: int = 65_536
+    ) -> Fetched:
+        """Post bytes to an ``https`` URL, once, and return what it answers, under the same bounds as ``get``."""
+        ...
+
     async def post_form(
         self, url: str, form: Mapping[str, str], headers: Mapping[str, str] = ..., *, limit: int = 65_536
     ) -> Fetched:

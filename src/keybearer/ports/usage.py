@@ -9,6 +9,9 @@ from typing import Final
 from ..core.audit_chain import AuditDraft
 from ..core.instant import Instant
 
+IN_URL: Final = "in_url"
+"""The facet of usage that counts credentials that came in URLs; its values are addresses."""
+
 ISSUED: Final = "ISSUED"
 """The ``code`` of usage that counts tokens issued to a client, which is no code of verify."""
 
@@ -68,8 +71,8 @@ class UsageQuery:
     """Sum usage from ``start`` (inclusive) to ``end`` (exclusive) by ``group_by``.
 
     ``group_by`` is any of ``minute``, ``hour``, ``day`` (one of these), ``project_id``, ``key_id``, ``api_id``,
-    ``code``, ``source`` or ``tag`` (hourly data, one of the two, not with ``minute`` or ``api_id``). Filters are
-    equalities on the same names.
+    ``code``, ``source``, ``tag`` or ``in_url`` (hourly data, one of the three, not with ``minute`` or ``api_id``).
+    Filters are equalities on the same names.
     """
 
     start: Instant

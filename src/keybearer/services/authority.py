@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +10,8 @@ from ..core import own_api
 from ..core.audit_chain import AuditDraft
 from ..core.errors import NotFound, NotPermitted
 from ..core.instant import Instant
+from ..core.secret import Secret
+from ..core.sources import Address
 from ..ports import Clock, Fetcher, Keyring, Records, RememberedResponse, Store, Throttle, UnitOfWork
 from ..settings import Settings
 from .outbox import ConsoleDelivery, Outbox, Postage
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from .signing_keys import SigningKeys
 
 T = TypeVar("T")
+
+
+SeenInUrl = Callable[[Sequence[Secret], Address | None, str, str], None]
+"""Hears of credentials that came in a URL: from where, at which door, and what was answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class Authority:
     letters_by_address: Postage = field(default_factory=lambda: Postage(5, 720))
     letters_by_source: Postage = field(default_factory=lambda: Postage(20, 60))
     fetcher: Fetcher | None = None
+    seen_in_url: SeenInUrl = lambda secrets, source, where, code: None
+    on_leak: Callable[[str, str, str], None] = lambda kind, state, action: None
     opened_keys: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     document_looks: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from ..core.errors import InvalidInput, NotFound
 from ..core.incidents import Incident, Status
 from ..core.instant import DAY, HOUR, MINUTE, Instant
 from ..core.leaks import LeakKind
 from ..core.lifecycle import IncidentChange, advance
+from ..core.webhooks import WebhookEvent
 from ..ports import UnitOfWork, UsageQuery
-from ..wire.base import moment, to_moment
+from ..wire.base import moment
 from ..wire.leaks import (
     IncidentDetail,
     IncidentNote,
     IncidentView,
     RequesterView,
     RequestsView,
-    SightingView,
-    StepView,
 )
+from .announcements import announce
 from .authority import Authority, Caller, Deed
+from .incident_views import fields_of, view
 from .keys import check_reason
 from .leak_policies import READ, WRITE
 from .paging import Page, PageQuery, read_page
-from .views import record_fields
 
 FILTERS: Final = ("project_id", "key_id", "kind", "environment", "status")
 MAX_REQUESTS: Final = 500
 """Groups of requests that an incident shows: the first ones, when there are more."""
+
+
+_EVENTS: Final = {
+    IncidentChange.ACKNOWLEDGE: WebhookEvent.INCIDENT_ACKNOWLEDGED,
+    IncidentChange.RESOLVE: WebhookEvent.INCIDENT_RESOLVED,
+    IncidentChange.REOPEN: WebhookEvent.INCIDENT_REOPENED,
+}
 
 
 async def page(authority: Authority, caller: Caller, query: PageQuery) -> Page[IncidentView]:
@@ -66,6 +73,7 @@ async def set_status(
             Deed(uow, caller, now).note(
                 f"incident.{wanted.value}", incident.id, project_id=incident.project_id, details=details, event=False
             )
+            await announce(uow, authority.own_project_id, _EVENTS[wanted], changed, now)
         return view(changed)
 
     return await authority.change(caller, work)
@@ -76,39 +84,6 @@ async def _visible(authority: Authority, caller: Caller, permission: str, incide
     incident = await authority.store.get(Incident, incident_id)
     caller.need_project(permission, incident.project_id, "incident", incident_id)
     return incident
-
-
-def view(incident: Incident) -> IncidentView:
-    """Return an incident as it travels."""
-    return IncidentView(**_fields(incident))
-
-
-def _fields(incident: Incident) -> dict[str, Any]:
-    plain = (
-        *("status", "project_id", "kind", "environment", "credential_id", "version", "name"),
-        *("key_id", "client_id", "owner", "action", "sighted"),
-    )
-    return {
-        **record_fields(incident),
-        **{name: getattr(incident, name) for name in plain},
-        "first_seen_at": moment(incident.first_seen_at),
-        "last_seen_at": moment(incident.last_seen_at),
-        "resolved_at": to_moment(incident.resolved_at),
-        "sightings": [
-            SightingView(
-                kind=one.kind,
-                name=one.name,
-                reported_at=moment(one.reported_at),
-                line=one.line,
-                column=one.column,
-                at=to_moment(one.at),
-                client_ip=one.client_ip,
-                commit=one.commit,
-            )
-            for one in incident.sightings
-        ],
-        "history": [StepView(moment(step.at), step.what, step.actor, step.note) for step in incident.steps],
-    }
 
 
 async def _detail(authority: Authority, incident: Incident) -> IncidentDetail:
@@ -126,7 +101,7 @@ async def _detail(authority: Authority, incident: Incident) -> IncidentDetail:
         UsageQuery(begins, end, ("source", "code"), filters, limit=MAX_REQUESTS + 1)
     )
     return IncidentDetail(
-        **_fields(incident),
+        **fields_of(incident),
         requests_from=incident.counted_as,
         requests=[RequestsView(moment(row["minute"]), row["code"], row["count"]) for row in by_minute[:MAX_REQUESTS]],
         requesters=[RequesterView(row["source"], row["code"], row["count"]) for row in by_source[:MAX_REQUESTS]],

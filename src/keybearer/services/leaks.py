@@ -5,12 +5,13 @@ The credential itself is dropped as soon as it was looked up: it is in no record
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from ..core.credential import new_id, without_secrets
-from ..core.errors import Conflict, Unavailable
+from ..core.errors import Conflict, KeybearerError, Unavailable
 from ..core.incidents import (
     INCIDENT_ID,
     Incident,
@@ -25,15 +26,19 @@ from ..core.instant import Instant
 from ..core.leaks import Done, LeakKind, LeakState, Measure, Rules
 from ..core.lifecycle import IncidentChange, advance, touch
 from ..core.secret import Secret
+from ..core.webhooks import WebhookEvent
 from ..ports import Query, UnitOfWork
 from ..wire.base import to_instant
 from ..wire.leaks import CheckedFinding, CheckedLeaks, CheckLeaks, LeakSource
+from .announcements import announce, write_to_owner
 from .authority import Authority, Caller, Deed
 from .containment import contain
 from .leak_finder import Leaked, find_all
 from .leak_policies import WRITE, effective
 from .problems import Problems
 from .text import check_text
+
+log = logging.getLogger(__name__)
 
 BATCH: Final = 50
 """Incidents that are entered in one transaction."""
@@ -45,10 +50,11 @@ _ACTED_ON: Final = frozenset({LeakState.LIVE, LeakState.DISABLED})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one leaked secret."""
+    """What became of one leaked secret; ``opened`` is its incident when that was opened, or opened again, just now."""
 
     incident_id: str | None
     action: Done
+    opened: Incident | None = None
 
 
 NOTHING: Final = Outcome(None, Done.NONE)
@@ -84,11 +90,12 @@ async def respond(
     *,
     act: bool,
     by_public: bool = False,
+    at_most_alert: bool = False,
 ) -> Mapping[str, Outcome]:
     """Enter what was found as incidents, do about each what the policy says, and return what became of each subject.
 
     Without ``act`` nothing is changed. ``by_public``: whoever reads a page has the publishable key in it, so nobody
-    from outside can have that ended.
+    from outside can have that ended. ``at_most_alert`` is for what is no leak yet, only likely to become one.
     """
     cases: dict[str, _Case] = {}
     rules: dict[str, Rules] = {}
@@ -104,7 +111,7 @@ async def respond(
         return {subject: await _known(authority, subject) for subject in cases}
     outcomes: dict[str, Outcome] = {}
     for batch in _batches(list(cases.items())):
-        outcomes |= await _enter_batch(authority, caller, batch, by_public)
+        outcomes |= await _enter_batch(authority, caller, batch, by_public, at_most_alert)
     return outcomes
 
 
@@ -119,22 +126,41 @@ async def _known(authority: Authority, subject: str) -> Outcome:
 
 
 async def _enter_batch(
-    authority: Authority, caller: Caller, batch: Sequence[tuple[str, _Case]], by_public: bool
+    authority: Authority, caller: Caller, batch: Sequence[tuple[str, _Case]], by_public: bool, at_most_alert: bool
 ) -> dict[str, Outcome]:
+    def only_alerts(case: _Case) -> bool:
+        return at_most_alert or (by_public and case.leaked.kind is LeakKind.PUBLISHABLE_KEY)
+
     async def work(uow: UnitOfWork) -> dict[str, Outcome]:
         now = authority.clock.now()
-        return {subject: await _enter(uow, caller, subject, case, by_public, now) for subject, case in batch}
+        return {
+            subject: await _enter(uow, authority, caller, subject, case, only_alerts(case), now)
+            for subject, case in batch
+        }
 
     for _ in range(TRIES):
         try:
-            return await authority.store.transact(work)
+            outcomes = await authority.store.transact(work)
         except Conflict:
             # Somebody else entered one of them at the same time, or changed what it is about: look again.
             continue
+        for subject, case in batch:
+            authority.on_leak(case.leaked.kind.value, case.leaked.state.value, outcomes[subject].action.value)
+            if (opened := outcomes[subject].opened) is not None:
+                await _write(authority, opened)
+        return outcomes
     raise Unavailable("The incidents changed all the time; try again.")
 
 
-async def _enter(uow: UnitOfWork, caller: Caller, subject: str, case: _Case, by_public: bool, now: Instant) -> Outcome:
+async def _enter(
+    uow: UnitOfWork,
+    authority: Authority,
+    caller: Caller,
+    subject: str,
+    case: _Case,
+    only_alerts: bool,
+    now: Instant,
+) -> Outcome:
     found = await uow.page(Incident, Query({"subject": subject}, limit=1))
     known = found[0] if found else None
     leaked = case.leaked
@@ -142,7 +168,7 @@ async def _enter(uow: UnitOfWork, caller: Caller, subject: str, case: _Case, by_
     matters = leaked.state in _ACTED_ON and measure is not Measure.IGNORE
     if known is None and not matters:
         return NOTHING
-    if by_public and leaked.kind is LeakKind.PUBLISHABLE_KEY:
+    if only_alerts:
         measure = Measure.ALERT
     fresh = [one for one in case.sightings if known is None or not known.knows(one)]
     if known is not None and not fresh and (not matters or known.action is _DONE[measure]):
@@ -178,7 +204,21 @@ async def _enter(uow: UnitOfWork, caller: Caller, subject: str, case: _Case, by_
             details={"kind": leaked.kind.value, "credential_id": leaked.credential_id, "action": action.value},
             event=False,
         )
+        event = WebhookEvent.INCIDENT_OPENED if known is None else WebhookEvent.INCIDENT_REOPENED
+        await announce(uow, authority.own_project_id, event, changed, now)
+        return Outcome(changed.id, action, changed)
     return Outcome(changed.id, action)
+
+
+async def _write(authority: Authority, incident: Incident) -> None:
+    try:
+        await write_to_owner(authority, incident)
+    except KeybearerError as error:
+        # What was done stands, and so do the messages to webhooks; only this letter is lost.
+        log.warning(
+            "nobody could be written to about an incident",
+            extra={"incident": incident.id, "error": error.detail or error.public},
+        )
 
 
 def _opened(subject: str, case: _Case, now: Instant) -> Incident:

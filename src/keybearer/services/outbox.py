@@ -138,14 +138,15 @@ class Outbox:
         """Send a message in the background; it is tried three times, and given up with a line in the log."""
         self.later(lambda: self._send(message))
 
-    def later(self, job: Callable[[], Awaitable[None]]) -> None:
-        """Do something in the background; with too much waiting it is dropped, with a line in the log."""
+    def later(self, job: Callable[[], Awaitable[None]]) -> bool:
+        """Do something in the background; with too much waiting it is dropped, with a line in the log, and false."""
         if len(self._tasks) >= MAX_WAITING:
             log.error("mail is dropped: too much of it waits")
-            return
+            return False
         task = asyncio.get_running_loop().create_task(self._do(job), name="keybearer-outbox")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     async def settled(self) -> None:
         """Return when nothing waits any more."""

@@ -15,6 +15,7 @@ from ..core.sessions import Session
 from ..core.signing_keys import SigningKey
 from ..core.upstreams import Upstream
 from ..core.users import User
+from ..core.webhooks import Webhook
 from ..ports import UnitOfWork
 from .authority import Authority, Caller, Deed
 
@@ -32,6 +33,7 @@ WORDS: Final[dict[type[Any], str]] = {
     Grant: "grant",
     SigningKey: "signing_key",
     Upstream: "upstream",
+    Webhook: "webhook",
 }
 """What each kind of record is called in events, in the audit log and in messages."""
 
@@ -40,7 +42,7 @@ def project_of(record: Record) -> str | None:
     """Return the project that a record belongs to, for the audit log."""
     if isinstance(record, Project):
         return record.id
-    return record.project_id if isinstance(record, Identity | ApiKey | Client | Grant) else None
+    return record.project_id if isinstance(record, Identity | ApiKey | Client | Grant | Webhook) else None
 
 
 def require_live(record: Record) -> None:

@@ -43,7 +43,7 @@ async def report(
         raise NotFound("project", wanted["project_id"])
     now = authority.clock.now()
     problems = Problems()
-    begins, ends = _instant(problems, "start", start, now), _instant(problems, "end", end, now)
+    begins, ends = instant_of(problems, "start", start, now), instant_of(problems, "end", end, now)
     _check_groups(problems, group_by, wanted)
     if wanted.get("code", Code.VALID) not in list(Code):
         problems.add("code", f"{shown(wanted['code'])} is not a code; write one of {', '.join(Code)}")
@@ -68,7 +68,8 @@ async def report(
     )
 
 
-def _instant(problems: Problems, field: str, text: str, now: Instant) -> Instant:
+def instant_of(problems: Problems, field: str, text: str, now: Instant) -> Instant:
+    """Return the instant that a text says: RFC 3339, ``now``, or such as ``-24h``; notes any other."""
     if text == "now":
         return now
     relative = _RELATIVE.fullmatch(text)

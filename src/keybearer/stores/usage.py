@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..core.errors import FieldProblem, InvalidInput
 from ..core.instant import DAY, HOUR, MINUTE, Instant
-from ..ports import KeyUse, UsageBatch, UsageQuery
+from ..ports import IN_URL, KeyUse, UsageBatch, UsageQuery
 from .session import Session, marks, padded
 
 ADD_MINUTE: Final = (
@@ -31,7 +31,7 @@ _ADD_USE: Final = (
 
 # The names that a query may use, with the expression of each: nothing else ever reaches the text of a statement.
 _TIMES: Final[Mapping[str, int]] = {"minute": MINUTE, "hour": HOUR, "day": DAY}
-_FACETS: Final = ("source", "tag")
+_FACETS: Final = ("source", "tag", IN_URL)
 _NAMES: Final = ("project_id", "key_id", "api_id", "code", *_FACETS)
 
 
@@ -80,7 +80,7 @@ def plan(query: UsageQuery) -> UsagePlan:
     used = {*query.group_by, *query.filters}
     facets = [name for name in _FACETS if name in used]
     if len(facets) > 1:
-        problems.append(FieldProblem("group_by", "only one of source and tag"))
+        problems.append(FieldProblem("group_by", "only one of source, tag and in_url"))
     if facets and used & {"minute", "api_id"}:
         problems.append(FieldProblem("group_by", f"by {facets[0]}, usage is kept by the hour and without the API"))
     if query.limit < 1:

@@ -21,7 +21,15 @@ from ..ports import LiveEvents
 from ..services import imports, user_imports
 from ..services.authority import Authority
 from ..verify import Verifier
-from . import client_operations, key_operations, leak_operations, observation, records, user_operations
+from . import (
+    client_operations,
+    key_operations,
+    leak_operations,
+    observation,
+    records,
+    user_operations,
+    webhook_operations,
+)
 from .client_registration import RegistrationEndpoints
 from .credentials import CredentialEndpoints
 from .decision import VerifyEdge
@@ -32,6 +40,7 @@ from .ext_authz import ExtAuthzEdge
 from .forward_auth import ForwardAuthEdge
 from .hot_routes import REQUEST_ID, log_access
 from .imports import ImportEndpoint
+from .leak_reports import LeakReportEndpoints
 from .oauth import OAuthEndpoints
 from .observation import EVENTS
 from .openapi import document
@@ -48,6 +57,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *user_operations.OPERATIONS,
     *client_operations.OPERATIONS,
     *leak_operations.OPERATIONS,
+    *webhook_operations.OPERATIONS,
     *observation.OPERATIONS,
 )
 READY_WITHIN: Final = 1.0
@@ -133,6 +143,7 @@ def create_web(
         *DiscoveryEndpoints(authority).routes(),
         *RegistrationEndpoints(authority, dispatcher, proxies).routes(),
         Route("/oauth/userinfo", userinfo, methods=["GET", "POST", "OPTIONS"]),
+        *LeakReportEndpoints(authority, proxies).routes(),
         *oauth.routes(),
         *x_auth_routes,
         *page_routes(site),

@@ -14,14 +14,13 @@ from ..core.errors import Code, Rejected
 from ..core.oauth_error import OAuthError
 from ..core.requirement import Requirement
 from ..formats import is_token
-from ..http.carriage import credential_in
 from ..http.client_address import TrustedProxies
 from ..services import holder
 from ..services.authority import Authority, Caller
 from ..verify import Verifier
 from ..wire.verify import RevokeMine
 from .bodies import decode_json
-from .dispatch import SECURITY_HEADERS, body_of, request_id_of, response_of
+from .dispatch import SECURITY_HEADERS, body_of, credential_of, request_id_of, response_of
 from .hot_routes import SUSPENDED
 from .problem import reply_for
 from .reply import Edge, EdgeRequest, Later, Prove, Waiting, next_number, resume, run
@@ -116,7 +115,7 @@ class CredentialEndpoints:
             return response_of(reply_for(error, request_id_of(request)))
 
     def _credential(self, request: Request) -> str:
-        return credential_in(request.scope["headers"], query=request.scope["query_string"].decode("latin-1"))
+        return credential_of(request, self._authority, self._requirement(request).client_ip)
 
     def _requirement(self, request: Request) -> Requirement:
         peer = request.client.host if request.client else None

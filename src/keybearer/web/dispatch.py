@@ -15,8 +15,8 @@ from ..core.errors import Conflict, InvalidInput
 from ..core.own_api import ADMIN
 from ..core.permissions import parse
 from ..core.requirement import Requirement
-from ..http.carriage import credential_in
-from ..http.client_address import TrustedProxies
+from ..http.carriage import SecretInUrl, credential_in
+from ..http.client_address import Address, TrustedProxies
 from ..ports import NotReady
 from ..services.authority import Authority, Caller
 from ..services.keys import settled
@@ -73,6 +73,15 @@ async def body_of(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+def credential_of(request: Request, authority: Authority, source: Address | None) -> str:
+    """Return the one credential of a request to the authority itself; one in the URL is refused, and noted."""
+    try:
+        return credential_in(request.scope["headers"], query=request.scope["query_string"].decode("latin-1"))
+    except SecretInUrl as refusal:
+        authority.seen_in_url(refusal.secrets, source, "keybearer", refusal.code.value)
+        raise
+
+
 class Dispatcher:
     """Runs operations for callers who prove themselves with a key of Keybearer's own API."""
 
@@ -119,7 +128,7 @@ class Dispatcher:
             path=request.scope["raw_path"].decode("latin-1"),
             cost=cost,
         )
-        credential = credential_in(request.scope["headers"], query=request.scope["query_string"].decode("latin-1"))
+        credential = credential_of(request, self.authority, source)
         principal = (await self._verifier.verify(credential, requirement)).principal
         own_project = principal.project_id == self.authority.own_project_id
         return Caller(

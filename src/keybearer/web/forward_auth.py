@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ..core.errors import InvalidInput, KeybearerError, NotPermitted, Rejected
+from ..core.errors import Code, InvalidInput, KeybearerError, NotPermitted, Rejected
 from ..core.principal import Verified
 from ..core.quota import LimitState
 from ..core.records import Api
 from ..core.requirement import Requirement
-from ..http.carriage import DEFAULT_KEY_HEADER, Place, carried, query_may_carry
+from ..core.secret import Secret
+from ..http.carriage import DEFAULT_KEY_HEADER, Place, SecretInUrl, carried, query_may_carry
 from ..http.challenges import metadata_url
 from ..http.client_address import FORWARDED_FOR, TrustedProxies
 from ..http.overriding import OVERRIDING, unless_overridden
 from ..http.refusals import rate_limit_header
 from ..ports import NotReady, Records
+from ..services.authority import SeenInUrl
 from ..verify import Verifier
 from .admission import CARRIED_IN_QUERY, Admissions, refused
 from .decision import fresh_api, numbers_in
@@ -47,7 +49,15 @@ class Asked(NamedTuple):
 class ForwardAuthEdge:
     """Answers the authorization subrequests of reverse proxies."""
 
-    def __init__(self, records: Records, proxies: TrustedProxies, verifier: Verifier, issuer_url: str = "") -> None:
+    def __init__(
+        self,
+        records: Records,
+        proxies: TrustedProxies,
+        verifier: Verifier,
+        issuer_url: str = "",
+        seen_in_url: SeenInUrl = lambda secrets, source, where, code: None,
+    ) -> None:
+        self._seen_in_url = seen_in_url
         self._issuer_url = issuer_url
         self._records = records
         self._proxies = proxies
@@ -77,6 +87,8 @@ class ForwardAuthEdge:
             return self._refused(rejection, door, request)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
+        if in_url:
+            self._seen_in_url((Secret(credential),), requirement.client_ip, _door_name(door), Code.VALID.value)
         return self._admission(verified, in_url, again)
 
     def steps(self, request: EdgeRequest) -> Steps:
@@ -97,9 +109,15 @@ class ForwardAuthEdge:
             return self._refused(rejection, door, request)
         except KeybearerError as error:
             return reply_for(error, request.request_id)
+        if in_url:
+            self._seen_in_url((Secret(credential),), requirement.client_ip, _door_name(door), Code.VALID.value)
         return self._admission(verified, in_url)
 
     def _refused(self, rejection: Rejected, door: Door, request: EdgeRequest) -> Reply:
+        if isinstance(rejection, SecretInUrl):
+            forwarded = [value for name, value in request.headers if name == FORWARDED_FOR]
+            source = self._proxies.client_behind(request.peer, b",".join(forwarded) if forwarded else None)
+            self._seen_in_url(rejection.secrets, source, _door_name(door), rejection.code.value)
         dpop = any(name == DPOP or value[:5].lower() == b"dpop " for name, value in request.headers)
         reply = refused(rejection, door, request.request_id, metadata_url(self._issuer_url, door.api), dpop)
         # nginx knows 401 and 403 only.
@@ -179,6 +197,10 @@ class ForwardAuthEdge:
 
 def _is_for_nginx(target: bytes) -> bool:
     return target.partition(b"?")[0] == NGINX_PATH
+
+
+def _door_name(door: Door) -> str:
+    return door.api or "forward-auth"
 
 
 def _existing(api: Api | None, name: str) -> Api:

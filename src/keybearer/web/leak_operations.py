@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.lifecycle import IncidentChange
-from ..services import incidents, leak_policies, leaks
+from ..services import incidents, leak_policies, leaks, url_report
 from ..wire import leaks as types
 from ..wire.listing import Listing
 from .operation import CURSOR, LIMIT, Call, Operation, Parameter
@@ -32,6 +32,17 @@ async def _get_policy(call: Call) -> Any:
 
 async def _set_policy(call: Call) -> Any:
     return await leak_policies.set_policy(call.authority, call.caller, call.path["id"], call.body)
+
+
+async def _urls(call: Call) -> Any:
+    query = call.query
+    return await url_report.report(
+        call.authority,
+        call.caller,
+        start=query.get("start", "-7d"),
+        end=query.get("end", "now"),
+        filters={name: query[name] for name in url_report.FILTERS if name in query},
+    )
 
 
 def _status(change: IncidentChange, summary: str) -> Operation:
@@ -82,5 +93,14 @@ OPERATIONS: tuple[Operation, ...] = (
         method="PATCH", path="/v1/leaks/policies/{id}", operation_id="leak_policies.set", tag="Leaks",
         permission=leak_policies.WRITE, summary="Say what is done about a project's leaks", handler=_set_policy,
         body=types.SetLeakPolicy, response=types.LeakPolicyView,
+    ),
+    Operation(
+        method="GET", path="/v1/leaks/urls", operation_id="leaks.urls", tag="Leaks", permission=leak_policies.READ,
+        summary="See who still sends credentials in URLs", handler=_urls, response=types.UrlReport,
+        parameters=(
+            Parameter("start", "RFC 3339, `now`, or such as `-7d`."),
+            Parameter("end", "RFC 3339, `now`, or such as `-1h`."),
+            *(Parameter(name, f"Only where {name} is this.") for name in url_report.FILTERS),
+        ),
     ),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from ..core.errors import (
     Rejected,
     Unavailable,
 )
-from ..http.carriage import Missing
+from ..http.carriage import Missing, SecretInUrl
 from ..wire.listing import Problem, ProblemField
 from .reply import Reply
 
@@ -76,6 +76,10 @@ def problem_of(error: BaseException, request_id: str) -> tuple[Problem, tuple[tu
             detail = "The credential lacks a permission: " + ", ".join(missing)
             scope = " ".join(missing).encode()
             headers = ((b"www-authenticate", b'Bearer error="insufficient_scope", scope="' + scope + b'"'),)
+        case SecretInUrl():
+            status, detail = 401, error.TEXT
+            described = f'Bearer error="invalid_token", error_description="{error.TEXT}"'
+            headers = ((b"www-authenticate", described.encode()),)
         case Rejected():
             status, detail = 401, "Send one valid credential as 'Authorization: Bearer …' or in its key header."
             # RFC 6750 §3.1: a request without any credential gets no error code.

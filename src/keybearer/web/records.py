@@ -6,11 +6,12 @@ from types import ModuleType
 from typing import Any
 
 from ..core.lifecycle import Change
-from ..services import apis, identities, keys, plans, projects, upstreams, users
+from ..services import apis, identities, keys, plans, projects, upstreams, users, webhooks
 from ..wire import keys as key_types
 from ..wire import records as types
 from ..wire import upstreams as upstream_types
 from ..wire import users as user_types
+from ..wire import webhooks as webhook_types
 from ..wire.listing import Listing
 from .operation import CURSOR, LIMIT, Call, Operation, Parameter
 
@@ -116,5 +117,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *collection(
         "upstream provider", "upstreams", upstreams, upstream_types.CreateUpstream, upstream_types.UpdateUpstream,
         upstream_types.UpstreamView, upstream_types.UpstreamView, ("issuer", "state"),
+    ),
+    *collection(
+        "webhook", "webhooks", webhooks, webhook_types.CreateWebhook, webhook_types.UpdateWebhook,
+        webhook_types.WebhookView, webhook_types.IssuedWebhook, ("project_id", "state"),
     ),
 )  # fmt: skip
