@@ -40,6 +40,10 @@ class KeyAuth(httpx.Auth):
     def __init__(self, key: Secret) -> None:
         self._key = key
 
+    def reveal(self) -> str:
+        """Return the key, for telling connections with different keys apart."""
+        return self._key.reveal()
+
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header. Spec: RFC 6750 §2.1."""
         request.headers["Authorization"] = f"Bearer {self._key.reveal()}"
