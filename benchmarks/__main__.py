@@ -8,7 +8,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from . import hostile, http, inprocess, revocation, scale, sign_in, slow, start, sweep, timing, tokens, writes
+from . import (
+    hostile,
+    http,
+    inprocess,
+    proxies,
+    revocation,
+    revocation_guards,
+    scale,
+    sign_in,
+    slow,
+    start,
+    sweep,
+    timing,
+    tokens,
+    writes,
+)
 from .figures import Figure
 from .report import as_json, as_table
 
@@ -29,6 +44,8 @@ BENCHMARKS: tuple[tuple[str, Benchmark], ...] = (
     ("sweep", sweep.measure),
     ("start", start.measure),
     ("revocation", revocation.measure),
+    ("revocation_guards", revocation_guards.measure),
+    ("proxies", proxies.measure),
     ("tokens", tokens.measure),
     ("timing", timing.measure),
     ("sign_in", sign_in.measure),

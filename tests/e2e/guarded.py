@@ -43,7 +43,7 @@ def guarded_site(home: Path, proxy: P, configuration: Path, log_folder: str) -> 
     node = authority_for_guards(home)
     site = StaticSite(folder)
     try:
-        proxy.start(adapted(configuration, node, site.port, log_folder))
+        proxy.start(adapted(configuration, ports_of(node), site.port, log_folder))
         yield Scene(Shop(node, allow_publishable_in_query=True), site, proxy)
     finally:
         proxy.stop()
@@ -60,15 +60,18 @@ def authority_for_guards(home: Path) -> Authority:
     return node
 
 
-def adapted(
-    configuration: Path, node: Authority, site_port: int, log_folder: str, *, ask: tuple[int, int] | None = None
-) -> str:
+def ports_of(node: Authority) -> tuple[int, int]:
+    """Where the authority is asked over HTTP and gRPC."""
+    return node.port, int(node.environment["KEYBEARER_EXT_AUTHZ_PORT"])
+
+
+def adapted(configuration: Path, ask: tuple[int, int], site_port: int, log_folder: str) -> str:
     """The file as operators get it, with other ports and another place for the log.
 
-    ``ask`` are the ports where to ask over HTTP and gRPC, if not those of the authority itself.
+    ``ask`` are the ports where to ask over HTTP and gRPC.
     """
     text = configuration.read_text()
-    over_http, over_grpc = ask or (node.port, int(node.environment["KEYBEARER_EXT_AUTHZ_PORT"]))
+    over_http, over_grpc = ask
     written = "address: 127.0.0.1, port_value: {}" if "port_value" in text else "127.0.0.1:{}"
     is_grpc = written.format(8090) in text
     for old, new in {

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.e2e.guarded import DEPLOY, adapted, authority_for_guards
+from tests.e2e.guarded import DEPLOY, adapted, authority_for_guards, ports_of
 from tests.e2e.shop import Shop
 from tests.support import hostile_requests as hostile
 from tests.support.caddy import Caddy, find_caddy
@@ -65,13 +64,14 @@ def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     prefix.mkdir()
     node = authority_for_guards(home)
     upstream = RawUpstream()
-    relays = Relay(node.port), Relay(int(node.environment["KEYBEARER_EXT_AUTHZ_PORT"]))
+    over_http, over_grpc = ports_of(node)
+    relays = Relay(over_http), Relay(over_grpc)
     proxy = kind(program, prefix)
     if isinstance(proxy, Traefik):
         proxy.static = (DEPLOY / "traefik/static.yaml").read_text()
     ports = relays[0].port, relays[1].port
     try:
-        text = adapted(DEPLOY / Path(configuration), node, upstream.port, log_folder, ask=ports)
+        text = adapted(DEPLOY / configuration, ports, upstream.port, log_folder)
         # Caddy answers for its own names only.
         proxy.start(text.replace("http://127.0.0.1:@PORT@ {", "http://site.example:@PORT@ {\n\tbind 127.0.0.1"))
         yield Scene(request.param, Shop(node, allow_publishable_in_query=True), upstream, relays, proxy)

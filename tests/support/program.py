@@ -28,6 +28,8 @@ class Program:
     program: str
     prefix: Path
     port: int = field(default_factory=free_port)
+    under: tuple[str, ...] = ()
+    """The command that it runs under, such as ``taskset``."""
     _process: subprocess.Popen[bytes] | None = None
 
     NAME: ClassVar[str]
@@ -37,6 +39,12 @@ class Program:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process
+        return self._process.pid
 
     @property
     def output(self) -> str:
@@ -60,7 +68,11 @@ class Program:
         """Starts the process and waits until it accepts connections."""
         with open(self.prefix / "output.log", "ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | dict(environment or {})
+                [*self.under, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | dict(environment or {}),
             )
         try:
             wait_for(self._accepts, seconds=30, what=self.NAME, process=self._process)

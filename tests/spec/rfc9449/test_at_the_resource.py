@@ -119,6 +119,31 @@ async def test_forward_auth_checks_the_proof_for_the_url_that_the_proxy_says(oau
     assert await ask(dpop=used) == 401
 
 
+async def test_ext_authz_checks_the_proof_for_the_request_that_envoy_repeats(oauth: OAuth) -> None:
+    token = await bound(oauth)
+
+    async def ask(path: str = "/orders/17?page=2", method: str = "GET", **said: str) -> int:
+        headers = {
+            "authorization": f"DPoP {token}",
+            "dpop": proven(oauth, token),
+            "host": "orders.example",
+            "x-forwarded-proto": "https",
+            "x-keybearer-door": f"api={API}",
+            **said,
+        }
+        async with oauth.world.http("", client=PEER) as http:
+            return (await http.request(method, f"/ext-authz{path}", headers=headers)).status_code
+
+    assert await ask() == 200
+    assert await ask("/orders/18") == 401
+    assert await ask(method="POST") == 401
+    assert await ask(host="other.example") == 401
+    # The client's own words for the same thing are not believed.
+    for name, lie in {"x-forwarded-host": "orders.example", "x-forwarded-uri": "/orders/17"}.items():
+        assert await ask("/orders/18", **{name: lie}) == 401
+        assert await ask(host="other.example", **{name: lie}) == 401
+
+
 @pytest.mark.spec("RFC 9449", "7.2", "MUST")
 async def test_userinfo_takes_bound_tokens_with_their_proof_alone(oauth: OAuth) -> None:
     application = await oauth.client()
