@@ -5,12 +5,9 @@ nginx and Apache are sent keys in every place of a request; what they write is t
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import socket
 import sysconfig
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.leaking import requests, send, wait_for_lines
 from tests.e2e.shop import Shop
 from tests.support.apache import Apache, find_apache
 from tests.support.authority import Authority
 from tests.support.nginx import Nginx, find_nginx
-from tests.support.spelling import credential, percent
+from tests.support.spelling import credential
 
 NGINX = """
 log_format everything '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
@@ -51,34 +49,6 @@ DocumentRoot "@PREFIX@/nothing"
 """
 
 
-def requests(key: str) -> list[tuple[str, dict[str, str]]]:
-    """Every place of a request that a key is put into, each of which must not hide the others."""
-    basic = base64.b64encode(f"client:{key}".encode()).decode()
-    return [
-        (f"/query?key={key}&page=2", {}),
-        (f"/path/{key}/orders", {}),
-        (f"/next?to=https%3A%2F%2Fshop.example%2F%3Fkey%3d{key}%26x", {}),
-        (f"/once?key={percent(key)}", {}),
-        (f"/twice?key={percent(key, 2)}", {}),
-        (f"/blob/{base64.urlsafe_b64encode(json.dumps({'k': key}).encode()).decode()}", {}),
-        ("/header", {"X-Api-Key": key}),
-        ("/bearer", {"Authorization": f"Bearer {key}"}),
-        ("/basic", {"Authorization": f"Basic {basic}"}),
-        ("/referer", {"Referer": f"https://shop.example/cart?token={key}"}),
-        ("/fragment", {"Referer": f"https://shop.example/#access_token={key}"}),
-        ("/cookie", {"Cookie": f"a=b; session={key}; c=d"}),
-    ]
-
-
-def send(port: int, path: str, headers: dict[str, str]) -> None:
-    """One request with these very bytes; no client of ours shall tidy them up."""
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{head}\r\n".encode())
-        while connection.recv(65536):
-            pass
-
-
 @dataclass
 class Corpus:
     """The logs, and what was planted in them."""
@@ -101,14 +71,6 @@ class Corpus:
             [one["finding"] for one in lines if "finding" in one],
             lines[-1]["summary"] if lines else None,
         )
-
-
-def wait_for_lines(path: Path, count: int) -> None:
-    for _ in range(500):
-        if path.exists() and path.read_bytes().count(b"\n") >= count:
-            return
-        time.sleep(0.02)
-    raise TimeoutError(path)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +113,10 @@ def fill(folder: Path, credentials: dict[str, str], nginx_program: str, apache_p
     for name in ("nginx", "apache"):
         (folder / name / "nothing").mkdir(parents=True)
     os.chmod(folder.parent, 0o755)
-    nginx, apache = Nginx(nginx_program, folder / "nginx"), Apache(*apache_program, folder / "apache")
+    nginx, apache = (
+        Nginx(nginx_program, folder / "nginx"),
+        Apache(apache_program[0], folder / "apache", modules=apache_program[1]),
+    )
     nginx.start(NGINX)
     try:
         apache.start(APACHE.replace("@PREFIX@", str(folder / "apache")))

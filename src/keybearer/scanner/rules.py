@@ -97,7 +97,10 @@ def load(path: str) -> Rules:
         raise ConfigurationError(f"The rules {path} cannot be read: {error}.") from error
     refused = [f"{name!r} of the file is not understood" for name in sorted(document.keys() - _KNOWN_TOP)]
     rules = []
-    for number, table in enumerate(document.get("rules", []), 1):
+    tables = document.get("rules", [])
+    if not isinstance(tables, list):
+        raise ConfigurationError(f"The rules {path} have no [[rules]].")
+    for number, table in enumerate(tables, 1):
         try:
             rules.append(_rule(table))
         except (ValueError, TypeError, AttributeError) as error:
