@@ -37,11 +37,12 @@ class Answer(NamedTuple):
 
 
 class Refused(Exception):
-    """The request may not pass; ``answer`` says so."""
+    """The request may not pass; ``answer`` says so. ``is_anonymous`` is true where it carried no credential at all."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, *, is_anonymous: bool = False) -> None:
         super().__init__(f"refused with {answer.status}")
         self.answer = answer
+        self.is_anonymous = is_anonymous
 
 
 def _body(status: int) -> bytes:

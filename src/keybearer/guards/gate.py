@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from ..client.errors import Unreachable
 from ..core.errors import Rejected
-from ..http.carriage import Place
+from ..http.carriage import Missing, Place
 from ..http.client_address import TrustedProxies
 from ..http.refusals import rate_limit_header
 from .answers import UNAVAILABLE, Headers, Refused, refused
@@ -75,7 +75,8 @@ class Gate:
         except Rejected as rejection:
             self.guard.metrics.refused.add()
             dpop = any(name == b"dpop" or value[:5].lower() == b"dpop " for name, value in incoming.headers)
-            raise Refused(refused(rejection, wanted, rules, dpop=dpop)) from None
+            answer = refused(rejection, wanted, rules, dpop=dpop)
+            raise Refused(answer, is_anonymous=isinstance(rejection, Missing)) from None
 
     def _passed(self, admitted: Admitted, found: Read) -> Passed:
         headers: Headers = []
