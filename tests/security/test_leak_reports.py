@@ -20,16 +20,18 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from keybearer.core.credential import checksum
-from keybearer.core.errors import ConfigurationError, Unreachable
+from keybearer.core.errors import ConfigurationError, NotFound, Unreachable
 from keybearer.core.leaks import Measure
 from keybearer.core.records import CredentialKind
 from keybearer.ports import Fetched
-from keybearer.services import incidents, keys, leak_policies, url_report
+from keybearer.services import apis, incidents, keys, leak_policies, projects, url_report
+from keybearer.services.authority import Caller
 from keybearer.services.paging import PageQuery
 from keybearer.settings import Settings, load
 from keybearer.web.leak_reports import LeakReportEndpoints
 from keybearer.wire.keys import CreateKey, RestrictionsSpec
 from keybearer.wire.leaks import SetLeakPolicy
+from keybearer.wire.records import CreateApi, CreateProject
 from tests.support.embedded import Embedded, embedded
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +70,7 @@ async def world(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Embedded]:
     shared = tmp_path / "gitlab"
     shared.write_text(SHARED + "\n")
     settings = {
+        "trusted_proxies": ("127.0.0.0/8",),
         "leak_reports": ("possession", "github", "gitlab"),
         "leak_report_token_file": str(shared),
         "failures_per_minute": 0,
@@ -351,6 +354,11 @@ async def test_each_can_be_switched_off(anyio_backend: str) -> None:
 # In URLs.
 
 
+def embedded_proxy(world: Embedded) -> Any:
+    """A client whom the authority trusts as a proxy."""
+    return world.http("", client=("127.0.0.1", 1))
+
+
 async def test_a_credential_in_a_url_is_refused_told_why_and_counted(world: Embedded) -> None:
     issued = await issue(world, permissions=["keybearer:keys.read"])
     async with world.http("") as http:
@@ -368,6 +376,30 @@ async def test_a_credential_in_a_url_is_refused_told_why_and_counted(world: Embe
     assert (use.key_id, use.source, use.code, use.count) == (issued.key.id, "192.0.2.1", "KIND_NOT_ACCEPTED", 3)
     assert await count(world) == 0
     assert await code(world, issued.credential) == "VALID"
+
+
+async def test_a_key_that_may_stand_in_urls_is_counted_as_well(world: Embedded) -> None:
+    authority, root = world.authority, world.root
+    api = await apis.create(authority, root, CreateApi("urn:maps", "Maps", allow_publishable_in_query=True))
+    project = await projects.create(authority, root, CreateProject("Site", enabled_apis=[api.id]))
+    public = RestrictionsSpec(origins=["https://site.example"])
+    body = CreateKey(project.id, "maps", kind=CredentialKind.PUBLISHABLE_KEY, restrictions=public)
+    issued = await keys.create(authority, root, body)
+    headers = {"origin": "https://site.example", "x-original-method": "GET", "x-forwarded-for": "203.0.113.5"}
+    async with embedded_proxy(world) as http:
+        for name, status in (("key", 200), ("page", 401)):
+            uri = f"/tiles?{name}={issued.credential}"
+            answer = await http.get("/forward-auth?api=urn:maps", headers={**headers, "x-original-uri": uri})
+            assert answer.status_code == status
+    await world.watch.flush()
+    world.clock.move(1)
+    (use,) = (await url_report.report(authority, root)).uses
+    assert (use.project_id, use.key_id, use.source) == (project.id, issued.key.id, "203.0.113.5")
+    assert (use.code, use.count) == ("VALID", 1)
+    mine = Caller("key_1", frozenset({"keybearer:leaks.read"}), "proj_other")
+    assert not (await url_report.report(authority, mine)).uses
+    with pytest.raises(NotFound):
+        await url_report.report(authority, mine, filters={"project_id": project.id})
 
 
 async def test_a_policy_may_want_an_incident_of_it(world: Embedded) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from .. import __version__
 from ..wire.keys import ImportKey, ImportProgress, ImportReport
+from ..wire.leaks import ReportedLeaks, ReportLeaks
 from ..wire.listing import Problem
 from ..wire.users import ImportUser
 from ..wire.verify import RevokedMine, RevokeMine, VerifyRequest, VerifyResponse, Whoami
@@ -85,7 +86,7 @@ def _described(operation: Operation, body: Any, response: Any) -> dict[str, Any]
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the document for these operations and for the edges."""
     fixed = [VerifyRequest, VerifyResponse, Whoami, RevokeMine, RevokedMine, Problem, ImportKey, ImportProgress]
-    types: list[Any] = [*fixed, ImportReport, ImportUser]
+    types: list[Any] = [*fixed, ReportLeaks, ReportedLeaks, ImportReport, ImportUser]
     for operation in operations:
         types.append(operation.response)
         if operation.body is not None:
@@ -160,10 +161,15 @@ def _edges(schema_of: dict[str, Any]) -> dict[str, Any]:
     )
     burn = edge("revoke_mine", "Burn the presented key", "Credential", RevokedMine, RevokeMine)
     burn["requestBody"]["required"] = False
+    report = edge("leaks.report", "Report credentials that one should not have", "Leaks", ReportedLeaks, ReportLeaks)
+    report["description"] = "Needs no key, and answers alike whatever is reported. Where it is switched off: 404."
+    report["security"] = []
+    report["responses"] = {"202": report["responses"]["200"], **_problems(400, 404, 413, 415, 429, 503)}
     return {
         "/v1/keys/import": {"post": imports("keys", "keybearer:keys.import", ImportKey)},
         "/v1/users/import": {"post": imports("users", "keybearer:users.write", ImportUser)},
         "/v1/verify": {"post": verify},
         "/v1/whoami": {"get": edge("whoami", "See what the presented key is", "Credential", Whoami)},
         "/v1/revoke-mine": {"post": burn},
+        "/v1/leaks/report": {"post": report},
     }
