@@ -239,6 +239,15 @@ async def test_guessing_is_slowed_down() -> None:
             assert int(answer.headers["retry-after"]) > 0
 
 
+async def test_what_strangers_send_a_service_does_not_lock_the_service_out() -> None:
+    async with embedded(x_auth=True, failures_per_minute=3) as world, world.http("") as http:
+        cloud = await _cloud(world, http)
+        service, good = await _service(cloud), await cloud.token()
+        for junk in ("nonsense", "", good[:-1], "kb_at_1_2") * 3:
+            assert (await cloud.ask("GET", service, junk)).status_code in (400, 404)
+        assert (await cloud.ask("GET", service, good)).status_code == 200
+
+
 async def test_a_token_is_traded_for_itself_and_for_nothing_else(cloud: Cloud) -> None:
     token = await cloud.token()
 

@@ -22,6 +22,7 @@ MAX_FIELDS: Final = 1000
 _CARRYING: Final = re.compile(rb"[?&](?:[^=&]*[%+]|(?i:" + "|".join(sorted(QUERY_NAMES)).encode() + rb")(?:[=&]|$))")
 """A field whose name is one of ``QUERY_NAMES``, or is written so that it might be."""
 _PUBLISHABLE: Final = "_pk_"
+_LOOPBACK: Final = re.compile(r"(?:.+\.)?localhost|127\.0\.0\.1|::1")
 
 
 class Place(StrEnum):
@@ -142,7 +143,10 @@ def carried(
 
 def _in_cookie(fields: Mapping[bytes, bytes], name: bytes, changes: bool) -> list[Carried]:
     """Return what the cookie carries. Spec: RFC 6265 §4.2.1, RFC 6265bis §4.1.3 (``__Host-``)."""
-    pairs = [pair.strip(b" \t").partition(b"=") for pair in fields[b"cookie"].split(b";", MAX_FIELDS)]
+    cookies = fields[b"cookie"].split(b";", MAX_FIELDS)
+    if len(cookies) > MAX_FIELDS:
+        raise Rejected(Code.MALFORMED, f"A request may have {MAX_FIELDS:,} cookies at most.")
+    pairs = [pair.strip(b" \t").partition(b"=") for pair in cookies]
     values = [value.decode("latin-1") for found, _, value in pairs if found == name]
     if len(values) > 1:
         raise _several()
@@ -158,7 +162,8 @@ def _in_cookie(fields: Mapping[bytes, bytes], name: bytes, changes: bool) -> lis
 def is_same_site(fields: Mapping[bytes, bytes]) -> bool:
     """Tell whether the browser says that a page of this very origin made the request, and no other site.
 
-    By ``Sec-Fetch-Site``, which no page can write; else by ``Origin`` against ``Host``. Neither is a no.
+    By ``Sec-Fetch-Site``, which no page can write; else by ``Origin`` against ``Host``. Neither is a no, and so is a
+    page without TLS: the cookie was never given to one, and whoever sits on its line can write it.
     Spec: W3C Fetch Metadata §2.3, RFC 6454 §7.
     """
     said = fields.get(b"sec-fetch-site")
@@ -172,7 +177,9 @@ def is_same_site(fields: Mapping[bytes, bytes]) -> bool:
         standing = {443: "https", 80: "http"}.get(parts.port or 0) == parts.scheme
     except ValueError:
         return False
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.path or parts.query or "@" in parts.netloc:
+    name = parts.hostname or ""
+    is_secure = parts.scheme == "https" or (parts.scheme == "http" and _LOOPBACK.fullmatch(name) is not None)
+    if not is_secure or not name or parts.path or parts.query or "@" in parts.netloc:
         return False
     here = host.decode("latin-1").lower()
     bare = parts.netloc.lower().rpartition(":")[0] if standing else parts.netloc.lower()

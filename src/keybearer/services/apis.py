@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -30,6 +31,12 @@ READ: Final = "keybearer:apis.read"
 WRITE: Final = "keybearer:apis.write"
 _COPIED: Final = ("name", "allow_publishable_in_query", "token_cookie", "default_plan_id", "token_format", "metadata")
 _READING: Final = ("read", "list", "get", "view")
+_MEANT_OTHERWISE: Final = re.compile(
+    r"cookie|origin|referer|host|forwarded|dpop|connection|upgrade|te|trailer|transfer-encoding|expect|date|range"
+    r"|(?:x-keybearer|x-forwarded|x-original|x-rewrite|sec|proxy|content|access-control|x-android|x-ios)-.*"
+    r"|x-(?:real-ip|http-method|http-method-override|method-override)"
+)
+"""Headers that say something else: what browsers send by themselves, proxies set or take away, and guards believe."""
 
 
 async def create(authority: Authority, caller: Caller, body: CreateApi) -> ApiView:
@@ -42,6 +49,7 @@ async def create(authority: Authority, caller: Caller, body: CreateApi) -> ApiVi
     permissions = to_permissions(problems, body.permissions)
     if body.identifier.startswith(API_ID):
         problems.add("identifier", f"must not begin with {API_ID!r}, as ids do")
+    _check_key_header(problems, body.key_header)
     problems.settle()
     now = authority.clock.now()
     api = Api(
@@ -126,6 +134,7 @@ async def update(authority: Authority, caller: Caller, reference: str, body: Upd
         changes["token_in"] = None if body.token_in is None else body.token_in * SECOND
     if body.key_header is not UNSET:
         changes["key_header"] = body.key_header.lower()
+        _check_key_header(problems, body.key_header)
     problems.settle()
     if api_id == authority.own_api_id and {*changes} - {"metadata"}:
         raise Conflict("Keybearer's own API stays as it is, but for its metadata.")
@@ -158,6 +167,12 @@ async def set_state(authority: Authority, caller: Caller, reference: str, wanted
                 raise Conflict(f"Its default plan {plan.id} was deleted; undelete that first.")
 
     return await change_state(authority, caller, Api, api_id, wanted, view, check=check)
+
+
+def _check_key_header(problems: Problems, name: str) -> None:
+    """Note a header that no credential may stand in: in ``Cookie``, say, other sites could make a browser send it."""
+    if _MEANT_OTHERWISE.fullmatch(name.lower()):
+        problems.add("key_header", f"{name!r} says something else; name one of your own, such as 'X-Api-Key'")
 
 
 def to_permissions(problems: Problems, specs: Sequence[PermissionSpec]) -> tuple[Permission, ...]:

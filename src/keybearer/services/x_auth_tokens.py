@@ -42,13 +42,14 @@ class XAuthTokens:
         self._decide(record, replace(record, restrictions=here), source)
         return record
 
-    async def subject(self, text: str, caller: TokenRecord, source: Address | None) -> TokenRecord:
+    async def subject(self, text: str, caller: TokenRecord) -> TokenRecord:
         """Return the token that is asked about; raises ``NotFound`` for one that is not good, or not the caller's to
         know of.
+
+        A bad one is not counted against the caller's address: a service asks about whatever strangers send it.
         """
         record = await find_access_token(self._authority, text)
         if record is None:
-            self._x_auth.failed(source)
             raise _unknown()
         # Where it is used, the API sees; here it is only asked about.
         bare = replace(record, restrictions=NO_RESTRICTIONS, networks=(), is_restricted=False)

@@ -101,6 +101,7 @@ class EventStreams:
                 if events is None:
                     events, sent = (), live.head
                     text.append(_reset(sent))
+            events = events[:_PAGE]  # a reader that stalls has no more lying here than this
             if events:
                 text += map(_notice, events)
                 sent = events[-1].seq
@@ -110,10 +111,12 @@ class EventStreams:
                     await self._check(request, cost=0)
                 except KeybearerError:
                     break
-            text.append(self._heartbeat() if sent == live.head else b":\n\n")
+            # What was sent is of this log only if it did not start over while the caller was looked at.
+            is_whole = sent == live.head and live.start == started
+            text.append(self._heartbeat() if is_whole else b":\n\n")
             await _within(SEND_IN, send, b"".join(text), more=True)
             text = []
-            if sent == live.head:
+            if sent == live.head and live.start == started:
                 await _first_of(turn, gone)
         await _within(SEND_IN, send, b"", more=False)
 

@@ -91,6 +91,7 @@ class _HotProtocol(HttpToolsProtocol):
         self._trailer_bytes = 0
         self._reading_since: float | None = None
         self._idle_since = 0.0
+        self._leaves = False
         self._peer: str | None = None
         self._sender = b""
         self._certificate: bytes | None = None
@@ -128,6 +129,12 @@ class _HotProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         if self.transport.is_closing():
+            if self._leaves:
+                # What was written last is not read: a flush would hold connection and memory for ever.
+                self.transport.abort()
+                return
+            self._leaves = True
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._look)
             return
         now = self.loop.time()
         if self._reading_since is not None:
@@ -140,7 +147,7 @@ class _HotProtocol(HttpToolsProtocol):
         if due <= now:
             self.routes.outbox.send()
             self.transport.close()
-            return
+            due = now
         self.timeout_keep_alive_task = self.loop.call_later(max(due - now, 0.05), self._look)
 
     def _is_busy(self) -> bool:

@@ -26,6 +26,14 @@ def test_a_cookie_carries_a_token_where_the_api_says_so() -> None:
         look(cookie=b"token=" + TOKEN + b"; __host-token=" + TOKEN)
 
 
+def test_a_second_one_does_not_hide_behind_a_thousand_others() -> None:
+    one = b"__Host-token=" + TOKEN
+    assert look(cookie=b"a=1; " * 999 + one) == (TOKEN.decode(), Place.COOKIE)
+    with pytest.raises(Rejected) as refused:
+        look(cookie=one + b"; a=1" * 1000 + b"; " + one)
+    assert refused.value.code is Code.MALFORMED
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -67,6 +75,13 @@ def test_nothing_but_tokens(value: bytes) -> None:
         ({"origin": b"null"}, False),
         ({"origin": b"https://app.example", "host": b"app.example:443"}, True),
         ({"origin": b"http://app.example:443"}, False),
+        ({"origin": b"http://app.example"}, False),
+        ({"origin": b"http://app.example", "host": b"app.example:80"}, False),
+        ({"origin": b"http://localhost:8080", "host": b"localhost:8080"}, True),
+        ({"origin": b"http://app.localhost", "host": b"app.localhost"}, True),
+        ({"origin": b"http://[::1]:8080", "host": b"[::1]:8080"}, True),
+        ({"origin": b"http://localhost.evil.example", "host": b"localhost.evil.example"}, False),
+        ({"origin": b"http://notlocalhost", "host": b"notlocalhost"}, False),
         ({"origin": b"https://[", "host": b"["}, False),
         ({"origin": b"https://app.example:99999"}, False),
         ({"origin": b"\xff"}, False),

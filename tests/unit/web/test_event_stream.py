@@ -102,6 +102,51 @@ async def test_who_is_too_far_behind_starts_over(monkeypatch: pytest.MonkeyPatch
     assert b'"head":3' in said[0]
 
 
+async def test_a_log_that_starts_over_while_the_caller_is_looked_at_is_not_vouched_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_stream, "LOOK_IN", 0.0)
+    said: list[bytes] = []
+    live = RecentEvents(lambda: 0)
+    live.start_over(3)
+    look = EventStreams._check
+
+    async def put_back(streams: EventStreams, request: Request, *, cost: int) -> None:
+        await look(streams, request, cost=cost)
+        if not said:
+            live.start_over(3)  # to an older copy that has grown as long since
+
+    async def send(message: Any) -> None:
+        said.append(message["body"])
+        if len(said) == 2:
+            live.close()
+
+    monkeypatch.setattr(EventStreams, "_check", put_back)
+    async with asyncio.timeout(5), embedded() as world:
+        await streamed(world, live, send, after=3)
+    assert b"heartbeat" not in said[0]
+    assert b"event: reset" in said[1]
+    assert b"heartbeat" in said[1]
+
+
+async def test_what_is_written_at_once_is_bounded() -> None:
+    said: list[bytes] = []
+    live = RecentEvents(lambda: 0)
+    for seq in range(1, AT_HAND + 1):
+        live.append(event(seq))
+
+    async def send(message: Any) -> None:
+        said.append(message["body"])
+        if b"heartbeat" in message["body"]:
+            live.close()
+
+    async with asyncio.timeout(5), embedded() as world:
+        await streamed(world, live, send, after=0)
+    assert max(map(len, said)) < 150_000
+    assert b"".join(said).count(b"event: key.update") == AT_HAND
+    assert [b"heartbeat" in body for body in said[:-1]] == [False] * (len(said) - 2) + [True]
+
+
 async def test_a_stream_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "STREAM_IN", 0.0)
     said: list[dict[str, Any]] = []

@@ -44,15 +44,15 @@ def routes(door: Door) -> list[Route]:
     async def show(request: Request) -> Response:
         caller = await door.caller(request)
         text = _subject_of(request)
-        described = describe(await door.tokens.subject(text, caller, door.source(request)))
+        described = describe(await door.tokens.subject(text, caller))
         method = "token" if described.is_person else "application_credential"
         said = token_view(described, method, with_catalog=_wants_catalog(request))
         return answer(said, request_id_of(request), subject_token=text)
 
     async def revoke(request: Request) -> Response:
-        caller, source = await door.caller(request), door.source(request)
-        subject = await door.tokens.subject(_subject_of(request), caller, source)
-        await door.tokens.revoke(caller, subject, source, request_id_of(request))
+        caller = await door.caller(request)
+        subject = await door.tokens.subject(_subject_of(request), caller)
+        await door.tokens.revoke(caller, subject, door.source(request), request_id_of(request))
         return nothing(request_id_of(request))
 
     by_method = {"POST": issue, "GET": show, "HEAD": show, "DELETE": revoke}
