@@ -76,6 +76,7 @@ class Scene:
     signing_key: str = ""
     upstream: str = ""
     incident: str = ""
+    leaked: str = ""
     webhook: str = ""
     message: str = ""
     number: int = 0
@@ -155,6 +156,7 @@ class Scene:
         """An incident of the project: a key for tests, about which nothing but that is done."""
         authority, root = self.world.authority, self.world.root
         made = await keys.create(authority, root, CreateKey(self.project, "leaky", environment=Environment.TEST))
+        self.leaked = made.credential
         finding = LeakFinding(made.credential, LeakSource(SourceKind.FILE, "access.log", 7))
         checked = await leaks.check(authority, root, CheckLeaks([finding], act=True))
         return str(checked.findings[0].incident_id)
@@ -245,7 +247,7 @@ class Scene:
                 "client_secret": "s" * 40,
             },
             "upstreams.update": {"name": "Newer"},
-            "leaks.check": {"findings": [{"credential": "nobody's", "source": {"kind": "stdin"}}], "act": True},
+            "leaks.check": {"findings": [{"credential": self.leaked, "source": {"kind": "stdin"}}], "act": True},
             "leak_policies.set": {"measures": {"live.secret_key": "rotate"}, "grace_in": 60, "in_urls": "alert"},
             "webhooks.create": {"project_id": self.project, "name": "new", "url": "https://pager.example/new"},
             "webhooks.update": {"name": "newer"},
