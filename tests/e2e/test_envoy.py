@@ -25,7 +25,10 @@ from tests.support.envoy import Envoy, find_envoy
 CONFIGURATIONS = {way: DEPLOY / f"envoy/keybearer-{way}.yaml" for way in ("grpc", "http")}
 
 
-@pytest.fixture(scope="module", params=sorted(CONFIGURATIONS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(way, marks=pytest.mark.xdist_group(f"envoy-{way}")) for way in sorted(CONFIGURATIONS)],
+)
 def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene[Envoy]]:
     """One of each for all of this module, for each way to ask."""
     program = find_envoy()

@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from keybearer import app
 from keybearer.core.errors import ConfigurationError
 from keybearer.settings import Settings, load
+from tests.e2e.curl import bearer, curl
 from tests.e2e.shop import API, Shop
 from tests.support.authority import Authority
 from tests.support.certificates import make
@@ -81,6 +82,27 @@ def test_it_speaks_tls_where_the_server_does(authority: Callable[..., Authority]
     assert asyncio.run(code()) == 0
     with pytest.raises(grpc.aio.AioRpcError):
         asyncio.run(in_the_clear())
+
+
+def test_the_access_log_tells_no_path_of_a_client(authority: Callable[..., Authority]) -> None:
+    port = free_port()
+    settings = {"KEYBEARER_ACCESS_LOG": "true", "KEYBEARER_EXT_AUTHZ_PORT": str(port)}
+    shop = Shop(authority(environment=settings))
+    _, credential = shop.key("pages:read")
+    door = ("-H", f"X-Keybearer-Door: api={API}&permissions=pages:read")
+    assert curl(f"{shop.node.url}/ext-authz/a-path-of-somebody?x", *bearer(credential), *door).status == 200
+
+    async def over_grpc() -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            lines = ("authorization", f"Bearer {credential}")
+            assert (await ask(channel, check_request(lines, door=DOOR, path="/a-path-of-somebody"))).status.code == 0
+
+    asyncio.run(over_grpc())
+    assert shop.node.stop() == 0
+    for route in ("/ext-authz", "envoy.service.auth.v3.Authorization"):
+        assert route in shop.node.output
+    assert "a-path-of-somebody" not in shop.node.output
+    assert credential not in shop.node.output
 
 
 def test_without_grpc_installed_the_server_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,10 @@ class Scene:
         return b"".join(relay.asked for relay in self.relays)
 
 
-@pytest.fixture(scope="module", params=sorted(GUARDS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(f"hostile-{name}")) for name in sorted(GUARDS)],
+)
 def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One of each for all of this module, for each proxy."""
     find, kind, configuration, log_folder = GUARDS[request.param]
@@ -131,9 +134,10 @@ def test_without_a_credential_nothing_comes_through(scene: Scene) -> None:
 
 
 def test_while_keybearer_cannot_be_asked_nobody_passes(scene: Scene) -> None:
-    """The policy of every file in deploy/. The last test of a proxy: Keybearer stays down."""
+    """The policy of every file in deploy/."""
     _, credential = scene.shop.key("pages:read")
     scene.shop.node.kill9()
     answers = send_all(scene.proxy.port, (*hostile.IDENTITY_CLAIMS, *hostile.SMUGGLING), credential)
     assert [(one.method, one.target) for one in scene.upstream.received] == []
     assert answers["claim-dash-as-is"].split(b" ")[1] in (b"500", b"502", b"503")
+    scene.shop.node.restart()

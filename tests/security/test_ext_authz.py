@@ -17,6 +17,7 @@ import pytest
 
 from keybearer.core.errors import ConfigurationError
 from keybearer.http.client_address import TrustedProxies
+from keybearer.ports import NotReady
 from keybearer.services import keys
 from keybearer.settings import Settings
 from keybearer.web import ext_authz_grpc
@@ -167,6 +168,7 @@ async def test_the_site_gets_our_words_and_no_credential() -> None:
         assert said["x-keybearer-owner"] == "Ana%3B%20x%3D1"
         assert said["x-keybearer-permissions"] == f"orders{scene.number}:read"
         assert "forged" not in str(answer)
+        assert {option.append_action for option in answer.ok_response.headers} == {2}  # OVERWRITE_IF_EXISTS_OR_ADD
         removed = set(answer.ok_response.headers_to_remove)
         # Each claim is overwritten or taken away, and never both.
         assert {name for name, _ in claims} <= removed | set(said)
@@ -244,6 +246,34 @@ async def test_an_error_of_ours_is_a_refusal(monkeypatch: pytest.MonkeyPatch) ->
         denied = await ask(channel, check_request(bearer(good), door={"api": scene.api}))
         assert denied.denied_response.status.code == 500
         assert good not in str(denied)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_view_that_is_not_fresh_is_waited_for(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """And the limit is taken from once, however often the API had to be looked for."""
+    async with embedded(**PROXY) as world, served(world) as channel:
+        scene = await Scene.of(world, 1)
+        limited = {"limits": [{"name": "requests", "limit": 4, "period_in": 3600}]}
+        body = msgspec.convert({"project_id": scene.project, "name": "k", "permissions": [], **limited}, CreateKey)
+        good = (await keys.create(world.authority, world.root, body)).credential
+        found, left = world.authority.records.api, 0
+
+        def stale_at_first(name: str) -> Any:
+            nonlocal left
+            if left:
+                left -= 1
+                raise NotReady
+            return found(name)
+
+        monkeypatch.setattr(world.authority.records, "api", stale_at_first)
+        header = ("x-keybearer-door", f"api={scene.api}")
+        for remaining in (3, 1):
+            left = times
+            answer = await ask(channel, check_request(bearer(good), door={"api": scene.api}))
+            (ratelimit,) = answer.ok_response.response_headers_to_add
+            assert f";r={remaining};" in ratelimit.header.value
+            left = times
+            assert f";r={remaining - 1};" in (await http(world, "/", bearer(good), header)).headers["ratelimit"]
 
 
 async def test_a_question_that_is_too_large_is_no_answer() -> None:

@@ -160,7 +160,8 @@ def _response_for(reply: Reply, api: Api | None, names: list[str]) -> bytes:
         response.denied_response.status.code = reply.status
         response.denied_response.body = reply.body.decode()
         for name, value in said:
-            _add(response.denied_response.headers, name, value)
+            if name != STATUS.decode():  # for proxies that cannot hand on every status
+                _add(response.denied_response.headers, name, value)
         return bytes(response.SerializeToString())
     admitted = response.ok_response
     of_ours = {STATUS.decode(), CARRIED.decode()}
