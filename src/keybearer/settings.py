@@ -39,7 +39,7 @@ class Settings:
     workers: int = 1
     """Processes behind the one port; they share limits and the revocation promise."""
     trusted_proxies: tuple[str, ...] = LOOPBACK
-    """Networks whose ``X-Forwarded-For`` and forward-auth requests are believed; empty means nobody."""
+    """Networks whose ``X-Forwarded-For``, forward-auth and ext_authz requests are believed; empty means nobody."""
     cache_entries: int = 100_000
     """How many records a process keeps."""
     view_lifetime: float = 0.9
