@@ -82,7 +82,8 @@ def _greeting(config: Config, demo: Demo) -> str:
     export KEY={demo.key}
     curl -H "X-Api-Key: $KEY" {config.url}/api/questions
 
-  A program that asks people for tokens: CLIENT_ID={demo.terminal_client_id}
+  Write with a person's token, which this application asks for
+    export CLIENT_ID={demo.terminal_client_id}
 
   docs/tutorial.md goes on from here. Ctrl-C ends both.
 """

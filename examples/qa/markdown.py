@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from markupsafe import Markup
 
@@ -50,11 +50,11 @@ def _blocks(lines: list[str]) -> Iterator[str]:
             inner = "\n".join(_plain([one[1:].removeprefix(" ") for one in quoted]))
             yield f"<blockquote>{inner}</blockquote>"
         elif _BULLET.match(line):
-            at, items = _while(lines, at, lambda one: _BULLET.match(one) is not None)
-            yield _list("ul", [one[1:].strip() for one in items])
+            at, items = _items(lines, at, _BULLET)
+            yield _list("ul", items)
         elif _NUMBER.match(line):
-            at, items = _while(lines, at, lambda one: _NUMBER.match(one) is not None)
-            yield _list("ol", [re.split(r"[.)]\s+", one, maxsplit=1)[1] for one in items])
+            at, items = _items(lines, at, _NUMBER)
+            yield _list("ol", items)
         else:
             at, paragraph = _while(lines, at, _is_plain)
             yield from _plain(paragraph)
@@ -70,9 +70,22 @@ def _is_plain(line: str) -> bool:
     )
 
 
-def _while(lines: list[str], at: int, keeps: object) -> tuple[int, list[str]]:
+def _items(lines: list[str], at: int, mark: re.Pattern[str]) -> tuple[int, list[str]]:
+    """Return where a list ends, and its items: an indented line goes on with the item before it."""
+    items: list[str] = []
+    while at < len(lines):
+        if found := mark.match(lines[at]):
+            items.append(found[1])
+        elif lines[at].startswith(" ") and lines[at].strip():
+            items[-1] += " " + lines[at].strip()
+        else:
+            break
+        at += 1
+    return at, items
+
+
+def _while(lines: list[str], at: int, keeps: Callable[[str], bool]) -> tuple[int, list[str]]:
     """Return where a block ends, and its lines: the first, and those after it that belong to it."""
-    assert callable(keeps)
     end = at + 1
     while end < len(lines) and keeps(lines[end]):
         end += 1

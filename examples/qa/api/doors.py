@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Depends, HTTPException
 
 from keybearer.guards import Caller, Rule
@@ -26,7 +28,7 @@ class Doors:
         self.moderate = _person(guarded, permissions.MODERATE)
 
 
-def _person(guarded: Guarded, permission: str) -> object:
+def _person(guarded: Guarded, permission: str) -> Any:  # FastAPI takes a dependency for a default of any type
     """Return a dependency that gives the id of the person whose token was sent."""
     door = guarded(Rule(permission, accept=["access_token"]))
 

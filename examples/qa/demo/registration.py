@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
-from keybearer.client import CreateClient, Keybearer, PermissionSpec, QuotaSpec, RateLimitSpec
+from keybearer.client import (
+    ClientAuthMethod,
+    CreateClient,
+    GrantType,
+    Keybearer,
+    PermissionSpec,
+    QuotaSpec,
+    RateLimitSpec,
+)
+from keybearer.core.quota import CalendarUnit
 
 from .. import permissions
 from ..config import API, Config
@@ -70,7 +79,7 @@ def register(keybearer: Keybearer, own_project_id: str, url: str, issuer: str) -
     plan = keybearer.plans.create(
         name="Reader",
         limits=[RateLimitSpec(name="requests", limit=20, period_in=60)],
-        quotas=[QuotaSpec(name="calls", limit=1000, per="day")],
+        quotas=[QuotaSpec(name="calls", limit=1000, per=CalendarUnit.DAY)],
     )
     reader = keybearer.projects.create(name="Weekly digest", enabled_apis=[api.id], plan_id=plan.id)
     key = keybearer.keys.create(project_id=reader.id, name="digest server", permissions=[permissions.READ])
@@ -80,8 +89,8 @@ def register(keybearer: Keybearer, own_project_id: str, url: str, issuer: str) -
         CreateClient(
             project_id=tools.id,
             name="Keyhole on a terminal",
-            token_endpoint_auth_method="none",
-            grant_types=["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+            token_endpoint_auth_method=ClientAuthMethod.NONE,
+            grant_types=[GrantType.DEVICE_CODE, GrantType.REFRESH_TOKEN],
             scopes=[permissions.READ, *permissions.WRITING],
             optional_scopes=list(permissions.WRITING),
             limits=[RateLimitSpec(name="requests", limit=300, period_in=60)],
@@ -97,5 +106,6 @@ def register(keybearer: Keybearer, own_project_id: str, url: str, issuer: str) -
         email: keybearer.users.create(email=email, name=name, password=password, email_verified=True).id
         for email, (name, password) in PEOPLE.items()
     }
+    assert client.client_secret is not None  # a client that keeps its secret on a server has one
     config = Config(url, issuer, client.client.id, client.client_secret.reveal(), guard.credential.reveal())
     return config, Demo(key.credential.reveal(), key.key.id, terminal.client.id, people)

@@ -38,7 +38,10 @@ def flagged(db: sqlite3.Connection) -> list[Flagged]:
         " JOIN post AS question ON question.id = coalesce(post.question_id, post.id)"
         " WHERE settled_by IS NULL GROUP BY post.id ORDER BY min(flag.at) LIMIT 100"
     )
-    return [Flagged(*tuple(row)[:4], tuple(row[4].split("\n"))) for row in rows]
+    return [
+        Flagged(post_id, question_id, title, excerpt, tuple(reasons.split("\n")))
+        for post_id, question_id, title, excerpt, reasons in rows
+    ]
 
 
 def settle(db: sqlite3.Connection, moderator_id: str, post_id: int, now: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import get_args
 
 from starlette.responses import Response
@@ -30,7 +31,8 @@ async def question(visit: Visit) -> Response:
     return visit.page("question.html", thread=thread, editable=editable)
 
 
-def _thread(db, visit: Visit, question_id: int):  # type: ignore[no-untyped-def]
+def _thread(db: sqlite3.Connection, visit: Visit, question_id: int) -> tuple[questions.Thread, int]:
+    """Return a question with its answers, and the reputation of who reads it."""
     reputation = 0 if visit.person_id is None else people.get(db, visit.person_id).reputation
     thread = questions.show(db, question_id, visit.person_id, with_deleted=visit.moderates)
     return thread, reputation

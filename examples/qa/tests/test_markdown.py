@@ -24,6 +24,7 @@ ALLOWED = {"p", "a", "code", "pre", "strong", "em", "ul", "ol", "li", "blockquot
         ("`a < b` and ``x`y``", "<p><code>a &lt; b</code> and <code>x`y</code></p>"),
         ("`**not strong**`", "<p><code>**not strong**</code></p>"),
         ("- one\n- two", "<ul><li>one</li><li>two</li></ul>"),
+        ("- one\n  and on\n- two\nthree", "<ul><li>one and on</li><li>two</li></ul>\n<p>three</p>"),
         ("1. one\n2. two", "<ol><li>one</li><li>two</li></ol>"),
         ("> wise\n> words", "<blockquote><p>wise\nwords</p></blockquote>"),
         ("# Top", "<h3>Top</h3>"),
