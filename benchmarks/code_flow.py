@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import uvloop
 
-from keybearer import app
+from keybearer import foundation
 from keybearer.clock import SystemClock
 from keybearer.services import bootstrap, users
 from keybearer.services.authority import SYSTEM, Authority
@@ -81,7 +81,7 @@ def sign_in(data: Path) -> str:
 
 
 async def _signed_in(settings: Settings) -> str:
-    async with app.foundation(settings) as base:
+    async with foundation.foundation(settings) as base:
         await base.doorbell.align(base.store.head)
         records = CachedRecords(base.store, base.immediate, doorbell=base.doorbell)
         authority = Authority(

@@ -12,7 +12,7 @@ from secrets import token_bytes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-from keybearer import app, formats
+from keybearer import formats, foundation
 from keybearer.budget import budget_of
 from keybearer.clock import SystemClock
 from keybearer.core.decide import decide, match
@@ -42,7 +42,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
 async def _measure(data: Path, rounds: int, loops: int) -> list[Figure]:
     stocked = await asyncio.to_thread(stock, data, 1000)
     text = stocked.first(1)[0]
-    async with app.foundation(Settings(data=data)) as base:
+    async with foundation.foundation(Settings(data=data)) as base:
         records = CachedRecords(base.store, base.immediate, doorbell=base.doorbell, lifetime=0.9)
         await records.refresh()
         clock = SystemClock()

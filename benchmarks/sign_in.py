@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, perf_counter_ns
 
-from keybearer import app
+from keybearer import foundation
 from keybearer.clock import SystemClock
 from keybearer.services import bootstrap, users
 from keybearer.services.authority import SYSTEM, Authority
@@ -46,7 +46,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
 
 async def _measure(folder: Path, sign_ins: int, pairs: int) -> list[Figure]:
     settings = Settings(data=folder / "data")
-    async with app.foundation(settings) as base:
+    async with foundation.foundation(settings) as base:
         records = CachedRecords(base.store, base.immediate, doorbell=base.doorbell, lifetime=0.9)
         authority = replace(
             Authority(settings, base.store, records, base.keyring, SystemClock()),

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter_ns
 
-from keybearer import app
+from keybearer import foundation
 from keybearer.clock import SystemClock
 from keybearer.core.credential import CHECKSUM_LENGTH, SECRET_LENGTH, checksum
 from keybearer.core.errors import Code, Rejected
@@ -46,7 +46,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
 async def _measure(data: Path, pairs: int) -> list[Figure]:
     stocked = await asyncio.to_thread(stock, data, 1000)
     good = stocked.first(1)[0]
-    async with app.foundation(Settings(data=data)) as base:
+    async with foundation.foundation(Settings(data=data)) as base:
         records = CachedRecords(base.store, base.immediate, doorbell=base.doorbell, lifetime=0.9)
         await records.refresh()
         clock = SystemClock()

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import NamedTuple
 
-from keybearer import app
+from keybearer import foundation
 from keybearer.clock import SystemClock
 from keybearer.core.records import KEY_ID, ApiKey
 from keybearer.ports import UnitOfWork
@@ -47,7 +47,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
 
 async def _inside(stocked: Stock, rounds: int, seconds: float) -> list[Figure]:
     settings = Settings(data=stocked.data)
-    async with app.foundation(settings) as base:
+    async with foundation.foundation(settings) as base:
         records = CachedRecords(base.store, base.immediate, doorbell=base.doorbell)
         await records.refresh()
         authority = Authority(settings, base.store, records, base.keyring, SystemClock(), OWN_PROJECT_ID, OWN_API_ID)

@@ -118,15 +118,16 @@ class GuardedFetcher:
 
     def _checked(self, addresses: Sequence[Address]) -> Address:
         """Return the first address; raises ``Unreachable`` when any of them may not be reached."""
-        if not addresses or not all(self._may_reach(address) for address in addresses):
+        if not addresses or not all(self.may_reach(address) for address in addresses):
             raise Unreachable("The URL points into a network that may not be reached.")
         return addresses[0]
 
-    def _may_reach(self, address: Address) -> bool:
+    def may_reach(self, address: Address) -> bool:
+        """Tell whether an address is public, or in a network that the operator named."""
         if isinstance(address, IPv6Address):
             inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
             if inner is not None:
-                return self._may_reach(inner)
+                return self.may_reach(inner)
         if any(address.version == network.version and address in network for network in self._allowed):
             return True
         is_special = any(address.version == network.version and address in network for network in _SPECIAL)

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
-import resource
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -15,14 +13,10 @@ from typing import Any, Final
 
 import uvicorn
 
+from .process import allow_open_files, until_orphaned
 from .settings import Settings
 from .web.hot import hot_protocol
 from .web.hot_routes import HotRoutes
-
-log = logging.getLogger(__name__)
-
-OTHER_FILES: Final = 256
-"""Open files besides connections: databases, logs, the doorbell."""
 
 
 class _Server(uvicorn.Server):
@@ -73,7 +67,7 @@ async def serve(
         lifespan="off",
         log_config=None,
         access_log=False,
-        # The client's address is worked out by web/client_address.py, from trusted proxies only.
+        # The client's address is worked out by http/client_address.py, from trusted proxies only.
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=75,
@@ -84,7 +78,7 @@ async def serve(
     loud = logging.getLogger("uvicorn.error")
     loud.setLevel(logging.WARNING)
     loud.addFilter(_is_news)
-    _allow_open_files(settings.max_connections + OTHER_FILES)
+    allow_open_files(settings.max_connections * (2 if settings.gateway_port else 1))
     server = _Server(config, ready, stopping)
     # What is there now stays: the collector need not look at it again and again.
     gc.collect()
@@ -93,7 +87,7 @@ async def serve(
     if settings.workers == 1:
         await server.serve(sockets=[listener])
         return 0
-    watch = asyncio.create_task(_stop_when_orphaned(server, os.getppid()))
+    watch = asyncio.create_task(_stop_when_orphaned(server))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -129,21 +123,6 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "Invalid HTTP request" not in message and "without completing response" not in message
 
 
-def _allow_open_files(wanted: int) -> None:
-    """Ask for as many open files as connections need: of the usual 1,024, slow clients would leave others none."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        if most < wanted:
-            log.warning("the system allows fewer open files than max_connections needs", extra={"allowed": most})
-
-
-async def _stop_when_orphaned(server: uvicorn.Server, parent: int) -> None:
-    """Stop a worker whose supervisor was killed, so that it does not go on holding the port."""
-    while True:
-        await asyncio.sleep(1.0)
-        if os.getppid() != parent:
-            server.should_exit = True
-            return
+async def _stop_when_orphaned(server: uvicorn.Server) -> None:
+    await until_orphaned()
+    server.should_exit = True

@@ -124,6 +124,15 @@ class Settings:
     """Where the keys are that GitHub signs its messages with."""
     leak_report_token_file: str = ""
     """A file that holds the secret which GitLab sends with what it wants revoked: 32 characters or more."""
+    gateway_port: int = 0
+    """The port of the gateway; 0: there is none here."""
+    gateway_host: str = "127.0.0.1"
+    """The address that the gateway listens on."""
+    gateway_routes: str = ""
+    """A TOML file of routes, besides those of the management API; read at the start."""
+    gateway_networks: tuple[str, ...] = ()
+    """Networks that are not public and in which routes of the management API may have upstreams; those of the file may
+    have them anywhere."""
     brand_name: str = "Keybearer"
     """What the pages, authenticator apps and passkeys call this authority."""
     brand_logo: str = ""
@@ -152,6 +161,11 @@ class Settings:
     def fetchable(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks that may be asked although they are not public."""
         return tuple(ip_network(text) for text in self.fetch_networks)
+
+    @property
+    def reachable(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks in which routes of the management API may have upstreams although they are not public."""
+        return tuple(ip_network(text) for text in self.gateway_networks)
 
     @property
     def database_url(self) -> str:
@@ -210,6 +224,7 @@ def _convert(name: str, text: str, default: object) -> object:
 BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "port": (0, 65_535),
     "ext_authz_port": (0, 65_535),
+    "gateway_port": (0, 65_535),
     "workers": (1, 64),
     "view_lifetime": (0.1, 0.9),
     "poll_interval": (0.01, 0.5),
@@ -271,7 +286,7 @@ def _check(settings: Settings) -> None:
         raise ConfigurationError("log_format must be auto, json or text.")
     if settings.log_level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigurationError("log_level must be debug, info, warning or error.")
-    if not settings.host.strip():
+    if not settings.host.strip() or not settings.gateway_host.strip():
         raise ConfigurationError("host is empty; to listen on every address, say 0.0.0.0 or ::.")
 
 
@@ -280,6 +295,10 @@ def _check_fetching(settings: Settings) -> None:
         _ = settings.fetchable
     except ValueError as error:
         raise ConfigurationError(f"KEYBEARER_FETCH_NETWORKS: {error}; use networks such as 10.0.0.0/8.") from error
+    try:
+        _ = settings.reachable
+    except ValueError as error:
+        raise ConfigurationError(f"KEYBEARER_GATEWAY_NETWORKS: {error}; use networks such as 10.0.0.0/8.") from error
     if not settings.fetch_ca:
         return
     import ssl  # loaded when it is needed: start-up is short

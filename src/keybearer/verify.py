@@ -204,6 +204,20 @@ class Verifier:
         self._observer.verified(principal, requirement, now)
         return verified
 
+    async def check_again(self, text: str, requirement: Requirement) -> None:
+        """Raise ``Rejected`` if a credential that was accepted would not be any more; nothing is taken or counted.
+
+        For answers that go on and on. Raises ``Unavailable`` when that cannot be told.
+        """
+        unverified = formats.parse(text)
+        record: CredentialRecord | None
+        version: SecretVersion | None
+        if isinstance(unverified, UnverifiedKey | UnverifiedForeignKey):
+            record, version = await self._find_key(getattr(unverified, "key_id", ""), text)
+        else:
+            record, version = await self._tokens.find(unverified, text), None
+        self._decide(record, version, requirement, self._now())
+
     async def identify(self, text: str, requirement: Requirement) -> tuple[KeyRecord, SecretVersion]:
         """Return whose secret this is, having checked nothing but the secret: for what a holder may do with any key.
 

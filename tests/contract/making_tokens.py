@@ -7,9 +7,11 @@ from keybearer.core.clients import Client
 from keybearer.core.grants import Grant
 from keybearer.core.instant import DAY, MINUTE, Instant
 from keybearer.core.records import Permission
+from keybearer.core.routes import Bff, Cors, Injection, InjectionPlace, Route
 from keybearer.core.sessions import Session
 from keybearer.core.signing_keys import SigningKey
 from keybearer.core.tokens import AccessToken, TokenFamily
+from keybearer.core.upstream_secrets import UpstreamSecret
 from keybearer.core.upstreams import Upstream
 from keybearer.core.users import Factors, Link, Passkey, Totp, User
 from keybearer.ports import Store, UnitOfWork
@@ -71,6 +73,18 @@ def signing_key(number: int = 1, **changes: Any) -> SigningKey:
 def upstream(number: int = 1, **changes: Any) -> Upstream:
     given = {"id": f"idp_{number:04}", "name": "Firm", "issuer": "https://idp.example", "client_id": "there"}
     return Upstream(**{**given, **BORN, **changes})
+
+
+def route(number: int = 1, **changes: Any) -> Route:
+    given: dict[str, Any] = {"id": f"rte_{number:04}", "name": "maps", "upstream": "https://maps.example"}
+    inject = (Injection("maps-key", InjectionPlace.QUERY, "key"),)
+    given |= {"api": "api_0001", "inject": inject, "cors": Cors(("https://app.example",)), "bff": Bff("client_0001")}
+    return Route(**{**given, **BORN, **changes})
+
+
+def upstream_secret(number: int = 1, **changes: Any) -> UpstreamSecret:
+    given: dict[str, Any] = {"id": f"sec_{number:04}", "name": "maps-key", "sealed": b"\0s"}
+    return UpstreamSecret(**{**given, **BORN, **changes})
 
 
 def token(number: int = 1, **changes: Any) -> AccessToken:

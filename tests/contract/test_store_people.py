@@ -10,17 +10,42 @@ from keybearer.core.errors import Conflict, InvalidInput
 from keybearer.core.grants import Grant
 from keybearer.core.lifecycle import Change, change, touch
 from keybearer.core.records import CreditPolicy, Project, Record
+from keybearer.core.routes import Route
 from keybearer.core.sessions import Session
 from keybearer.core.signing_keys import SigningKey
+from keybearer.core.upstream_secrets import UpstreamSecret
 from keybearer.core.upstreams import Upstream
 from keybearer.core.users import Factors, Link, User
 from keybearer.ports import Query, UnitOfWork
 from tests.contract.making import NOW, Engine, days, grant, insert, project
-from tests.contract.making_tokens import client, consent, factors, link, session, signing_key, upstream, user
+from tests.contract.making_tokens import (
+    client,
+    consent,
+    factors,
+    link,
+    route,
+    session,
+    signing_key,
+    upstream,
+    upstream_secret,
+    user,
+)
 
 pytestmark = pytest.mark.anyio
 
-ALL = (user(), factors(), link(), project(), client(), consent(), session(), signing_key(), upstream())
+ALL = (
+    user(),
+    factors(),
+    link(),
+    project(),
+    client(),
+    consent(),
+    session(),
+    signing_key(),
+    upstream(),
+    route(),
+    upstream_secret(),
+)
 
 
 async def test_what_is_inserted_comes_back_equal(store: Any) -> None:
@@ -110,6 +135,8 @@ async def test_nothing_refers_to_what_is_not_there(store: Any, orphan: Record) -
         (Grant, {"state": "revoked"}, []),
         (SigningKey, {"state": "enabled"}, ["sig_0001"]),
         (Upstream, {"issuer": "https://idp.example"}, ["idp_0001"]),
+        (Route, {"name": "maps"}, ["rte_0001"]),
+        (UpstreamSecret, {"name": "maps-key"}, ["sec_0001"]),
     ],
 )
 async def test_records_are_found_by_their_fields(store: Any, kind: Any, where: Any, found: list[str]) -> None:
@@ -117,7 +144,7 @@ async def test_records_are_found_by_their_fields(store: Any, kind: Any, where: A
     assert [record.id for record in await store.page(kind, Query(where))] == found
 
 
-@pytest.mark.parametrize("kind", [User, Factors, Session, Client, Grant, SigningKey, Upstream])
+@pytest.mark.parametrize("kind", [User, Factors, Session, Client, Grant, SigningKey, Upstream, Route, UpstreamSecret])
 async def test_no_other_field_can_be_searched(store: Any, kind: Any) -> None:
     with pytest.raises(InvalidInput):
         await store.page(kind, Query({"body": "x"}))

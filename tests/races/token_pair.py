@@ -58,14 +58,14 @@ class TokenPair:
         return asyncio.run(self._in_store(work))
 
     async def _in_store(self, work: Callable[[Any, Any], Any]) -> Any:
-        from keybearer.app import _make_store
+        from keybearer.foundation import make_store
         from keybearer.settings import Settings
 
         node = self.nodes[0]
         keyring = open_keyring(node.data, create=False)
         settings = Settings(data=node.data, database=node.database or "", issuer=node.issuer)
         doorbell = SharedDoorbell(node.data / "keybearer.doorbell")
-        store, _ = _make_store(settings, keyring, doorbell.ring)
+        store, _ = make_store(settings, keyring, doorbell.ring)
         await store.open()
         try:
             await doorbell.align(store.head)

@@ -38,6 +38,8 @@ WHOLE = {
     *(f"users.{verb}" for verb in ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")),
     *(f"users.{verb}" for verb in ("factors", "set_password", "reset_second_factor", "send_link")),
     *(f"upstreams.{verb}" for verb in ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")),
+    *(f"routes.{verb}" for verb in ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")),
+    *(f"secrets.{verb}" for verb in ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")),
     *("users.links", "users.add_link", "users.remove_link"),
     *("sessions.list", "sessions.get", "sessions.end", "sessions.end_all"),
     *("signing_keys.list", "signing_keys.get", "signing_keys.rotate", "signing_keys.revoke"),
@@ -60,7 +62,10 @@ SPECIAL = {
     "audit.verify": "keybearer:audit.read",
     "events": "keybearer:events.read",
 }
-KINDS = ("apis", "projects", "plans", "identities", "keys", "users", "clients", "upstreams", "webhooks")
+KINDS = (
+    *("apis", "projects", "plans", "identities", "keys", "users", "clients", "upstreams"),
+    *("webhooks", "routes", "secrets"),
+)
 VERBS = ("create", "list", "get", "update", "enable", "disable", "delete", "undelete")
 EXTRA = (
     *("keys.rotate", "keys.revoke", "keys.revoke_version", "keys.credits", "identities.credits"),

@@ -13,7 +13,9 @@ import pytest
 from keybearer.core.incidents import Incident
 from keybearer.core.leaks import LeakPolicy
 from keybearer.core.records import Api, ApiKey, Identity, Plan, Project
+from keybearer.core.routes import Route
 from keybearer.core.sessions import Session
+from keybearer.core.upstream_secrets import UpstreamSecret
 from keybearer.core.upstreams import Upstream
 from keybearer.core.users import Factors, Link, User
 from keybearer.core.webhooks import Delivery, Webhook
@@ -21,6 +23,8 @@ from keybearer.web.asgi import OPERATIONS
 from keybearer.web.operation import Operation
 from keybearer.wire.keys import KeyView
 from keybearer.wire.records import ApiView, IdentityView, PlanView, ProjectView
+from keybearer.wire.routes import RouteView
+from keybearer.wire.upstream_secrets import UpstreamSecretView
 from keybearer.wire.upstreams import UpstreamView
 from keybearer.wire.users import FactorsView, SessionView, UserView
 from tests.support.embedded import Embedded
@@ -39,12 +43,17 @@ RECORDS = (
     Link,
     Session,
     Upstream,
+    Route,
+    UpstreamSecret,
     Incident,
     LeakPolicy,
     Webhook,
     Delivery,
 )
-VIEWS = (ApiView, ProjectView, PlanView, IdentityView, KeyView, UserView, FactorsView, SessionView, UpstreamView)
+VIEWS = (
+    *(ApiView, ProjectView, PlanView, IdentityView, KeyView, UserView, FactorsView, SessionView, UpstreamView),
+    *(RouteView, UpstreamSecretView),
+)
 EVERY_FIELD = (
     {field.name for record in RECORDS for field in dataclasses.fields(record)}
     | {name for view in VIEWS for name in view.__struct_fields__}

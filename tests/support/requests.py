@@ -24,7 +24,9 @@ from keybearer.services import (
     plans,
     projects,
     rotation,
+    routes,
     sessions,
+    upstream_secrets,
     upstreams,
     user_links,
     users,
@@ -38,6 +40,8 @@ from keybearer.wire.keys import CreateKey, RotateKey
 from keybearer.wire.leaks import CheckLeaks, IncidentNote, LeakFinding, LeakSource
 from keybearer.wire.limits import CreditsSpec
 from keybearer.wire.records import CreateApi, CreateIdentity, CreatePlan, CreateProject, PermissionSpec, UpdateProject
+from keybearer.wire.routes import CreateRoute
+from keybearer.wire.upstream_secrets import CreateUpstreamSecret
 from keybearer.wire.upstreams import CreateUpstream
 from keybearer.wire.users import CreateUser, LinkSpec
 from keybearer.wire.webhooks import CreateWebhook
@@ -53,6 +57,8 @@ SERVICES: dict[str, Any] = {
     "clients": clients,
     "upstreams": upstreams,
     "webhooks": webhooks,
+    "routes": routes,
+    "secrets": upstream_secrets,
 }
 BY_ID: dict[str, Operation] = {operation.operation_id: operation for operation in OPERATIONS}
 
@@ -75,6 +81,8 @@ class Scene:
     grant: str = ""
     signing_key: str = ""
     upstream: str = ""
+    route: str = ""
+    secret: str = ""
     incident: str = ""
     leaked: str = ""
     webhook: str = ""
@@ -110,6 +118,11 @@ class Scene:
         await scene._people()
         provider = CreateUpstream("Elsewhere", f"https://login.example/{scene.key[-16:]}", "keybearer")
         scene.upstream = (await upstreams.create(authority, root, provider)).id
+        name = f"s{scene.key[-16:]}".lower()
+        route = CreateRoute(name=name, upstream="https://site.example", path=f"/{name}", public=True)
+        scene.route = (await routes.create(authority, root, route)).id
+        secret = CreateUpstreamSecret(name, "a secret of somebody else")
+        scene.secret = (await upstream_secrets.create(authority, root, secret)).id
         scene.incident = await scene._leaked()
         hook = CreateWebhook(scene.project, "pager", "https://pager.example/in")
         scene.webhook = (await webhooks.create(authority, root, hook)).webhook.id
@@ -175,6 +188,8 @@ class Scene:
             "grants": self.grant,
             "signing_keys": self.signing_key,
             "upstreams": self.upstream,
+            "routes": self.route,
+            "secrets": self.secret,
             "incidents": self.incident,
             "leak_policies": self.project,
             "webhooks": self.webhook,
@@ -247,7 +262,15 @@ class Scene:
                 "client_secret": "s" * 40,
             },
             "upstreams.update": {"name": "Newer"},
-            "leaks.check": {"findings": [{"credential": self.leaked, "source": {"kind": "stdin"}}], "act": True},
+            "routes.create": {
+                "name": f"new{self.key[-16:]}".lower(),
+                "upstream": "https://site.example",
+                "path": f"/new{self.key[-16:]}",
+                "api": self.identifier,
+            },
+            "routes.update": {"retries": 2},
+            "secrets.create": {"name": f"new{self.key[-16:]}".lower(), "value": "s" * 40},
+            "secrets.update": {"value": "t" * 40},
             "leak_policies.set": {"measures": {"live.secret_key": "rotate"}, "grace_in": 60, "in_urls": "alert"},
             "webhooks.create": {"project_id": self.project, "name": "new", "url": "https://pager.example/new"},
             "webhooks.update": {"name": "newer"},

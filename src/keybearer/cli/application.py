@@ -19,7 +19,9 @@ from . import (
     login,
     observe,
     projects,
+    routes,
     server,
+    upstream_secrets,
     upstreams,
     users,
     webhooks,
@@ -47,7 +49,9 @@ def application() -> typer.Typer:
     credential.add_verify(keys.app)
     credential.add_refund(keys.app)
     records = (keys.app, catalogue.apis, projects.app, catalogue.plans, catalogue.identities)
-    for group in (*records, users.app, users.sessions, upstreams.app, *clients.GROUPS, *incidents.GROUPS, webhooks.app):
+    behind = (routes.app, upstream_secrets.app)
+    more = (*clients.GROUPS, *incidents.GROUPS, webhooks.app)
+    for group in (*records, users.app, users.sessions, upstreams.app, *behind, *more):
         app.add_typer(group)
     observe.add_usage(app)
     app.add_typer(observe.audit)

@@ -30,6 +30,13 @@ Database = Annotated[
 ]
 Issuer = Annotated[str | None, typer.Option(help="Public URL of this authority.", envvar="KEYBEARER_ISSUER")]
 Workers = Annotated[int | None, typer.Option(help="Processes that answer, 1 to 64.", envvar="KEYBEARER_WORKERS")]
+GatewayPort = Annotated[int | None, typer.Option(help="Port of the gateway; 0: none.", envvar="KEYBEARER_GATEWAY_PORT")]
+GatewayHost = Annotated[
+    str | None, typer.Option(help="Address that the gateway listens on.", envvar="KEYBEARER_GATEWAY_HOST")
+]
+GatewayRoutes = Annotated[
+    str | None, typer.Option(help="TOML file of routes of the gateway.", envvar="KEYBEARER_GATEWAY_ROUTES")
+]
 LogFormat = Annotated[str | None, typer.Option(help="json, text or auto.", envvar="KEYBEARER_LOG_FORMAT")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", envvar="KEYBEARER_LOG_LEVEL")]
 
@@ -50,6 +57,7 @@ def application() -> typer.Typer:
 def register(app: typer.Typer) -> None:
     """Add the server's commands to an application."""
     app.command()(serve)
+    app.command()(gateway)
     app.command()(init)
     app.command("sign-in-link")(sign_in_link)
     app.command("settings")(show_settings)
@@ -99,6 +107,9 @@ def serve(
     database: Database = None,
     issuer: Issuer = None,
     workers: Workers = None,
+    gateway_port: GatewayPort = None,
+    gateway_host: GatewayHost = None,
+    gateway_routes: GatewayRoutes = None,
     log_format: LogFormat = None,
     log_level: LogLevel = None,
 ) -> None:
@@ -115,6 +126,9 @@ def serve(
             "database": database,
             "issuer": issuer,
             "workers": workers,
+            "gateway_port": gateway_port,
+            "gateway_host": gateway_host,
+            "gateway_routes": gateway_routes,
             "log_format": log_format,
             "log_level": log_level,
         }
@@ -122,6 +136,42 @@ def serve(
     from keybearer import app
 
     raise typer.Exit(app.serve(settings))
+
+
+@_with_plain_errors
+def gateway(
+    gateway_port: GatewayPort = None,
+    gateway_host: GatewayHost = None,
+    gateway_routes: GatewayRoutes = None,
+    data: Data = None,
+    database: Database = None,
+    issuer: Issuer = None,
+    workers: Workers = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Run a node that is a gateway only, on the database and keyring of an authority. Prints `ready URL`.
+
+    `serve --gateway-port` runs both in one process.
+    """
+    settings = load(
+        {
+            "gateway_port": gateway_port,
+            "gateway_host": gateway_host,
+            "gateway_routes": gateway_routes,
+            "data": data,
+            "database": database,
+            "issuer": issuer,
+            "workers": workers,
+            "log_format": log_format,
+            "log_level": log_level,
+        }
+    )
+    if not settings.gateway_port:
+        _fail("say where the gateway listens: --gateway-port 8081, or KEYBEARER_GATEWAY_PORT.", 2)
+    from keybearer import app
+
+    raise typer.Exit(app.serve(settings, only_gateway=True))
 
 
 @_with_plain_errors

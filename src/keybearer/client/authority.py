@@ -29,6 +29,8 @@ from .keys import Keys
 from .leaks import Incidents, Leaks
 from .operation import D, Resource, operation, series
 from .records import Apis, Identities, Plans, Projects
+from .routes import Routes
+from .upstream_secrets import UpstreamSecrets
 from .upstreams import Upstreams
 from .users import Sessions, Users
 from .webhooks import Webhooks
@@ -85,6 +87,8 @@ class Authority(Resource[D]):
         self.grants = Grants(driver)
         self.signing_keys = SigningKeys(driver)
         self.upstreams = Upstreams(driver)
+        self.routes = Routes(driver)
+        self.secrets = UpstreamSecrets(driver)
         self.leaks = Leaks(driver)
         self.incidents = Incidents(driver)
         self.webhooks = Webhooks(driver)

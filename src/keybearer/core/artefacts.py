@@ -31,6 +31,7 @@ class ArtefactKind(StrEnum):
     INITIAL_ACCESS_TOKEN = "initial_access_token"
     UPSTREAM_STATE = "upstream_state"
     LOGOUT_NOTICE = "logout_notice"
+    BFF_SESSION = "bff_session"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..core.clients import ClientRecord
 from ..core.records import Api, KeyRecord, Plan
+from ..core.routes import Route
 from ..core.signing_keys import SigningKey
 from ..core.tokens import AccessToken, TokenRecord
+from ..core.upstream_secrets import UpstreamSecret
 
 
 class NotReady(Exception):
@@ -74,6 +76,17 @@ class Records(Protocol):
 
         Raises ``NotReady`` while the catalogue is not fresh.
         """
+        ...
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return all routes of the gateway, from the catalogue that the event log keeps fresh.
+
+        It is the same object while the catalogue is the same. Raises ``NotReady`` while that is not fresh.
+        """
+        ...
+
+    def upstream_secrets(self) -> Mapping[str, UpstreamSecret]:
+        """Return the secrets that upstreams are shown, by name, like ``routes``."""
         ...
 
     def default_plan(self, api: Api) -> Plan | None:

@@ -11,8 +11,10 @@ from ..core.grants import Grant
 from ..core.instant import Instant
 from ..core.lifecycle import Change, change
 from ..core.records import Api, ApiKey, Identity, Plan, Project, R, Record, State
+from ..core.routes import Route
 from ..core.sessions import Session
 from ..core.signing_keys import SigningKey
+from ..core.upstream_secrets import UpstreamSecret
 from ..core.upstreams import Upstream
 from ..core.users import User
 from ..core.webhooks import Webhook
@@ -34,6 +36,8 @@ WORDS: Final[dict[type[Any], str]] = {
     SigningKey: "signing_key",
     Upstream: "upstream",
     Webhook: "webhook",
+    Route: "route",
+    UpstreamSecret: "upstream_secret",
 }
 """What each kind of record is called in events, in the audit log and in messages."""
 

@@ -12,14 +12,16 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from ..core.clients import Client, ClientRecord, client_record
 from ..core.errors import NotFound, StoreError, Unavailable
 from ..core.records import Api, KeyRecord, Plan, Project, State
+from ..core.routes import Route
 from ..core.signing_keys import SigningKey
 from ..core.tokens import AccessToken, TokenRecord
+from ..core.upstream_secrets import UpstreamSecret
 from ..ports import Event, ImmediateStore, NotReady, Query, Store
 from .doorbell import Doorbell, LocalDoorbell
 from .generations import Cacheable, RecordCache
@@ -32,7 +34,7 @@ MAX_NEGATIVES: Final = 20_000
 NEGATIVE_LIFETIME_NS: Final = 1_000_000_000
 EVENTS_PAGE: Final = 1000
 MAX_CATCH_UPS: Final = 20
-_CATALOGUE_EVENTS: Final = ("api.", "plan.", "foreign.", "signing_key.")
+_CATALOGUE_EVENTS: Final = ("api.", "plan.", "foreign.", "signing_key.", "route.", "upstream_secret.")
 
 T = TypeVar("T")
 
@@ -72,6 +74,8 @@ class CachedRecords:
         self._plans: dict[str, Plan] = {}
         self._schemes: frozenset[str] = frozenset()
         self._signing_keys: tuple[SigningKey, ...] = ()
+        self._routes: tuple[Route, ...] = ()
+        self._upstream_secrets: Mapping[str, UpstreamSecret] = {}
         self._catalogue_version = 1
         self._catalogue_read = 0
         self._one_reader = asyncio.Lock()
@@ -235,6 +239,18 @@ class CachedRecords:
         if not self._is_fresh():
             self._catch_up_now()
         return self._signing_keys
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return all routes; raises ``NotReady`` while the catalogue is not fresh."""
+        if not self._is_fresh():
+            self._catch_up_now()
+        return self._routes
+
+    def upstream_secrets(self) -> Mapping[str, UpstreamSecret]:
+        """Return all upstream secrets by name; raises ``NotReady`` while the catalogue is not fresh."""
+        if not self._is_fresh():
+            self._catch_up_now()
+        return self._upstream_secrets
 
     def default_plan(self, api: Api) -> Plan | None:
         """Return the plan that serves projects without one at this API."""
@@ -446,6 +462,8 @@ class CachedRecords:
         self._apis = {name: api for api in apis for name in (api.id, api.identifier)}
         self._plans = {plan.id: plan for plan in plans}
         self._signing_keys = tuple(await self._all(SigningKey))
+        self._routes = tuple(await self._all(Route))
+        self._upstream_secrets = {secret.name: secret for secret in await self._all(UpstreamSecret)}
         self._catalogue_read = version
         self._view += 1
 

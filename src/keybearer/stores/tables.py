@@ -17,8 +17,10 @@ from ..core.grants import Grant
 from ..core.incidents import Incident
 from ..core.leaks import LeakPolicy
 from ..core.records import Api, ApiKey, Identity, Plan, Project, R, Record, State
+from ..core.routes import Route
 from ..core.sessions import Session
 from ..core.signing_keys import SigningKey
+from ..core.upstream_secrets import UpstreamSecret
 from ..core.upstreams import Upstream
 from ..core.users import Factors, Link, User
 from ..core.webhooks import Delivery, Webhook
@@ -161,6 +163,8 @@ TABLES: Final[Mapping[type[Record], Table]] = {
         _table(LeakPolicy, "leak_policies", "leak policy", "project_id", "project_id"),
         _table(SigningKey, "signing_keys", "signing key", "", ""),
         _table(Upstream, "upstreams", "provider", "issuer", "issuer"),
+        _table(Route, "routes", "route", "name", "name"),
+        _table(UpstreamSecret, "upstream_secrets", "upstream secret", "name", "name"),
         _table(
             Identity,
             "identities",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from ..core.errors import Code
 from ..core.records import CredentialKind
 from ..core.tokens import TokenRecord
@@ -40,20 +38,3 @@ def about_token(record: TokenRecord) -> VerifyResponse:
         authorization_details=[dict(detail) for detail in record.authorization_details],
         metadata=dict(client.metadata) if client.metadata else None,
     )
-
-
-def token_headers(record: TokenRecord) -> list[tuple[bytes, bytes]]:
-    """Return what forward-auth tells the upstream of an accepted token."""
-    token = record.token
-    headers = [
-        (b"x-keybearer-token", token.id.encode()),
-        (b"x-keybearer-project", record.project.id.encode()),
-        (b"x-keybearer-kind", CredentialKind.ACCESS_TOKEN.value.encode()),
-        (b"x-keybearer-environment", record.environment.value.encode()),
-        (b"x-keybearer-permissions", " ".join(sorted(record.permissions)).encode()),
-        (b"x-keybearer-client", record.client.client_id.encode()),
-        (b"x-keybearer-subject", quote(token.subject, safe="").encode()),
-    ]
-    if token.user_id is not None:
-        headers.append((b"x-keybearer-user", token.user_id.encode()))
-    return headers

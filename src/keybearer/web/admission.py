@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
 
 from ..core.errors import Rejected
 from ..core.principal import Principal
-from ..core.records import CredentialRecord, KeyRecord
-from ..core.tokens import TokenRecord
+from ..core.records import CredentialRecord
 from ..http.carriage import SecretInUrl
+from ..http.identity_headers import identity_of
 from ..http.refusals import Terms, refusal
-from .about_token import token_headers
 from .door import Door
 from .reply import Reply, WrittenHeaders
 
@@ -67,30 +65,10 @@ class Admissions:
 
 
 def _admission(record: CredentialRecord) -> list[tuple[bytes, bytes]]:
-    said: list[tuple[bytes, bytes]] = []
-    if isinstance(record, TokenRecord):
-        said = token_headers(record)
-    elif isinstance(record, KeyRecord):
-        said = _key_headers(record)
+    said = identity_of(record)
     # Every name is answered each time: some proxies would hand on what a client wrote in the place of one that is not.
     unsaid = [(name, b"") for name in _IDENTITY if name not in dict(said)]
     return [*_BASE_HEADERS, (STATUS, b"200"), *said, *unsaid]
-
-
-def _key_headers(record: KeyRecord) -> list[tuple[bytes, bytes]]:
-    key = record.key
-    headers = [
-        (b"x-keybearer-key", key.id.encode()),
-        (b"x-keybearer-project", record.project.id.encode()),
-        (b"x-keybearer-kind", key.kind.value.encode()),
-        (b"x-keybearer-environment", key.environment.value.encode()),
-        (b"x-keybearer-permissions", " ".join(key.permissions).encode()),
-    ]
-    if record.identity is not None:
-        headers.append((b"x-keybearer-identity", quote(record.identity.external_id, safe="").encode()))
-    if key.owner is not None:
-        headers.append((b"x-keybearer-owner", quote(key.owner, safe="").encode()))
-    return headers
 
 
 def refused(rejection: Rejected, door: Door, request_id: str, metadata: str, dpop: bool) -> Reply:

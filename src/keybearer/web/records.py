@@ -6,9 +6,11 @@ from types import ModuleType
 from typing import Any
 
 from ..core.lifecycle import Change
-from ..services import apis, identities, keys, plans, projects, upstreams, users, webhooks
+from ..services import apis, identities, keys, plans, projects, routes, upstream_secrets, upstreams, users, webhooks
 from ..wire import keys as key_types
 from ..wire import records as types
+from ..wire import routes as route_types
+from ..wire import upstream_secrets as secret_types
 from ..wire import upstreams as upstream_types
 from ..wire import users as user_types
 from ..wire import webhooks as webhook_types
@@ -121,5 +123,14 @@ OPERATIONS: tuple[Operation, ...] = (
     *collection(
         "webhook", "webhooks", webhooks, webhook_types.CreateWebhook, webhook_types.UpdateWebhook,
         webhook_types.WebhookView, webhook_types.IssuedWebhook, ("project_id", "state"),
+    ),
+    *collection(
+        "route", "routes", routes, route_types.CreateRoute, route_types.UpdateRoute, route_types.RouteView,
+        route_types.RouteView, ("name", "state"),
+    ),
+    *collection(
+        "upstream secret", "secrets", upstream_secrets, secret_types.CreateUpstreamSecret,
+        secret_types.UpdateUpstreamSecret, secret_types.UpstreamSecretView, secret_types.UpstreamSecretView,
+        ("name", "state"),
     ),
 )  # fmt: skip
