@@ -12,6 +12,7 @@ from . import (
     hostile,
     http,
     inprocess,
+    leaks,
     proxies,
     revocation,
     revocation_guards,
@@ -51,6 +52,7 @@ BENCHMARKS: tuple[tuple[str, Benchmark], ...] = (
     ("sign_in", sign_in.measure),
     ("hostile", hostile.measure),
     ("slow", slow.measure),
+    ("leaks", leaks.measure),
 )
 
 

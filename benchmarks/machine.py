@@ -9,7 +9,17 @@ import sqlite3
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
-_PACKAGES = ("keybearer", "uvicorn", "httptools", "uvloop", "msgspec", "cryptography", "starlette", "asyncpg")
+_PACKAGES = (
+    "keybearer",
+    "uvicorn",
+    "httptools",
+    "uvloop",
+    "msgspec",
+    "cryptography",
+    "starlette",
+    "asyncpg",
+    "hyperscan",
+)
 
 
 def versions() -> dict[str, str]:

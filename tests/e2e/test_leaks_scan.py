@@ -206,3 +206,33 @@ def test_basic_credentials_in_a_header_dump() -> None:
     basic = base64.b64encode(f"client:{credential('kb_cs')}".encode()).decode()
     code, [finding], _ = found("-", stdin=f"> Authorization: Basic {basic}\n".encode())
     assert (code, finding["rule"], finding["spelling"]) == (1, "client_secret", "base64")
+
+
+def test_the_pre_commit_hook_refuses_a_commit(tmp_path: Path) -> None:
+    """As pre-commit would run it: the entry of ``.pre-commit-hooks.yaml`` with the names of the staged files."""
+    import yaml
+
+    root = Path(__file__).parents[2]
+    [hook] = yaml.safe_load((root / ".pre-commit-hooks.yaml").read_text())
+    assert (hook["id"], hook["language"]) == ("keybearer-leaks", "python")
+    program, rest = hook["entry"].split(" ", 1)
+    assert program == "keybearer"
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        return subprocess.run(["git", "-C", tmp_path, *identity, *arguments], capture_output=True, text=True)
+
+    git("init", "-q")
+    script = tmp_path / ".git/hooks/pre-commit"
+    script.write_text(f"#!/bin/sh\ngit diff --cached --name-only -z | xargs -0 {keybearer_command()} {rest}\n")
+    script.chmod(0o755)
+    (tmp_path / "fine.py").write_text("KEY = os.environ['KEY']\n")
+    git("add", "fine.py")
+    assert git("commit", "-qm", "fine").returncode == 0
+    (tmp_path / "bad.py").write_text(f"KEY = '{credential()}'\n")
+    git("add", "bad.py")
+    refused = git("commit", "-qm", "bad")
+    assert refused.returncode != 0
+    assert "bad.py:1:8" in refused.stdout + refused.stderr
+    assert credential().rpartition("_")[2] not in refused.stdout + refused.stderr
+    assert git("log", "--oneline").stdout.count("\n") == 1

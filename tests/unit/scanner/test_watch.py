@@ -1,0 +1,110 @@
+"""A watch keeps what it could not tell, reads no more than it can keep, and notes no more than it told."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from keybearer.core.errors import ConfigurationError, KeybearerError
+from keybearer.scanner import watch as watching
+from keybearer.scanner.matchers import Nobody, Remembering
+from keybearer.scanner.reading import Reading
+from keybearer.scanner.sightings import Sighting, Trouble, Verdict
+from keybearer.scanner.watch import Positions, Watch
+from tests.support.spelling import credential
+
+
+class Flaky:
+    """Answers when it is up."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.told: list[str] = []
+
+    def check(self, sightings: Sequence[Sighting], *, act: bool) -> Sequence[Verdict]:
+        if not self.up:
+            raise KeybearerError("down")
+        self.told += [one.credential.reveal() for one in sightings]
+        return Nobody().check(sightings, act=act)
+
+
+def test_nothing_is_lost_while_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MAX_WAITING", 20)
+    logs = [tmp_path / "a.log", tmp_path / "b.log"]
+    clock = [0.0]
+    flaky = Flaky()
+    troubles: list[Trouble] = []
+    saved = tmp_path / "positions"
+    watch = Watch(
+        [str(log) for log in logs],
+        Reading(),
+        flaky,
+        Positions(str(saved)),
+        lambda sighting, verdict: None,
+        troubles.append,
+        act=True,
+        from_start=True,
+        now=lambda: clock[0],
+    )
+    texts = [credential(number=number) for number in range(60)]
+    logs[0].write_text("".join(f"{text}\n" for text in texts[:30]))
+    watch.turn()
+    assert watch.waiting == 30
+    logs[1].write_text("".join(f"{text}\n" for text in texts[30:]))
+    for _ in range(5):
+        watch.turn()
+        clock[0] += 1
+    assert watch.waiting == 30, "the second log is not read while so much waits"
+    assert not saved.exists()
+    assert troubles
+    flaky.up = True
+    clock[0] += 60
+    watch.turn()
+    watch.turn()
+    assert flaky.told == texts
+    assert saved.exists()
+    watch.close()
+    assert texts[0].rpartition("_")[2] not in saved.read_text()
+
+
+def test_the_waits_grow_and_end(tmp_path: Path) -> None:
+    log, clock, troubles = tmp_path / "a.log", [0.0], list[Trouble]()
+    log.write_text(f"{credential()}\n")
+    watch = Watch(
+        [str(log)],
+        Reading(),
+        Flaky(),
+        Positions(None),
+        lambda sighting, verdict: None,
+        troubles.append,
+        act=True,
+        from_start=True,
+        now=lambda: clock[0],
+    )
+    for _ in range(200):
+        watch.turn()
+        clock[0] += 1
+    assert 8 <= len(troubles) <= 14
+    watch.close()
+    assert "were not told" in troubles[-1].why
+
+
+def test_a_credential_that_comes_all_the_time_is_asked_about_a_few_times() -> None:
+    from keybearer.core.secret import Secret
+    from keybearer.scanner.sightings import Place
+
+    flaky = Flaky()
+    flaky.up = True
+    matcher = Remembering(flaky)
+    one = Sighting(Secret(credential()), "secret_key", Place("log", "x", 1, 1), "plain")
+    for _ in range(100):
+        [verdict] = matcher.check([one], act=True)
+        assert verdict.state == "unchecked"
+    assert len(flaky.told) == 20
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 1, "logs": {"a": 1}}', '{"version": 9, "logs": {}}'])
+def test_another_file_is_no_file_of_positions(tmp_path: Path, text: str) -> None:
+    (tmp_path / "positions").write_text(text)
+    with pytest.raises(ConfigurationError):
+        Positions(str(tmp_path / "positions"))
