@@ -23,6 +23,7 @@ from ..core.records import NATIVE, Environment, KeyRecord, Project, Record, Secr
 from ..core.secret import Secret
 from ..core.tokens import TokenFamily
 from ..formats import UnverifiedKey, UnverifiedToken, api_key, foreign, opaque, refresh_token
+from ..ports import NotReady
 from .authority import Authority
 from .issue import TAG_PURPOSE
 from .own_tokens import find_access_token, find_family
@@ -118,9 +119,8 @@ def _key(authority: Authority, record: KeyRecord, version: SecretVersion) -> Lea
 
 
 async def _foreign_key(authority: Authority, text: str, with_slow_hashes: bool) -> Leaked | None:
-    if not authority.records.foreign_schemes:
-        return None
-    lookups = foreign.lookups(text, authority.records.foreign_schemes, authority.keyring)
+    schemes = await _foreign_schemes(authority)
+    lookups = foreign.lookups(text, schemes, authority.keyring) if schemes else ()
     for lookup in lookups:
         record = await authority.records.find_foreign((lookup,))
         if record is None:
@@ -136,6 +136,14 @@ async def _foreign_key(authority: Authority, text: str, with_slow_hashes: bool) 
         if version is not None:
             return _key(authority, record, version)
     return None
+
+
+async def _foreign_schemes(authority: Authority) -> frozenset[str]:
+    while True:
+        try:
+            return authority.records.foreign_schemes
+        except NotReady:
+            await authority.records.refresh()
 
 
 async def _access_token(authority: Authority, text: str) -> Leaked | None:
