@@ -271,6 +271,7 @@ class Scene:
             "routes.update": {"retries": 2},
             "secrets.create": {"name": f"new{self.key[-16:]}".lower(), "value": "s" * 40},
             "secrets.update": {"value": "t" * 40},
+            "leaks.check": {"findings": [{"credential": self.leaked, "source": {"kind": "stdin"}}], "act": True},
             "leak_policies.set": {"measures": {"live.secret_key": "rotate"}, "grace_in": 60, "in_urls": "alert"},
             "webhooks.create": {"project_id": self.project, "name": "new", "url": "https://pager.example/new"},
             "webhooks.update": {"name": "newer"},
