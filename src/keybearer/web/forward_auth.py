@@ -28,7 +28,7 @@ from ..verify import Verifier
 from .admission import CARRIED_IN_QUERY, Admissions, refused
 from .decision import fresh_api, numbers_in
 from .door import Door, door_of
-from .original_request import DPOP, URI_FIELDS, android_app, fields_of, proof_in, said
+from .original_request import DPOP, FORWARDED_HOST, URI_FIELDS, android_app, fields_of, proof_in, said
 from .problem import reply_for
 from .reply import Again, Ask, EdgeRequest, Reply, Steps
 
@@ -154,6 +154,8 @@ class ForwardAuthEdge:
             acr_values=door.acr_values,
             max_age=door.max_age,
         )
+        if FORWARDED_HOST in fields:
+            fields[b"host"] = fields[FORWARDED_HOST]  # what the browser asked for; the proxy asks under another name
         found = carried(
             fields,
             key_header=key_header,

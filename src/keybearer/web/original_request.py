@@ -16,6 +16,7 @@ from ..http.overriding import OVERRIDING
 from .reply import EdgeRequest, HeaderList, Prove
 
 DPOP: Final = b"dpop"
+FORWARDED_HOST: Final = b"x-forwarded-host"
 URI_FIELDS: Final = frozenset({b"x-original-uri", b"x-forwarded-uri"})
 BELIEVED: Final = frozenset(
     {
@@ -23,6 +24,7 @@ BELIEVED: Final = frozenset(
         *URI_FIELDS,
         b"x-original-method",
         b"x-forwarded-method",
+        FORWARDED_HOST,
         b"origin",
         b"referer",
         b"x-android-package",
@@ -77,7 +79,7 @@ def proof_in(request: EdgeRequest, requirement: Requirement, credential: str) ->
     """Return the proof of the original request, for the URL that the proxy says it went to. Spec: RFC 9449 §4.3."""
     fields = [value.decode("latin-1") for name, value in request.headers if name == DPOP]
     told = {name: value.decode("latin-1") for name, value in request.headers}
-    scheme, host = told.get(b"x-forwarded-proto"), told.get(b"x-forwarded-host")
+    scheme, host = told.get(b"x-forwarded-proto"), told.get(FORWARDED_HOST)
     if len(fields) != 1 or requirement.method is None or requirement.path is None or not scheme or not host:
         needed = "one DPoP header, and X-Forwarded-Proto, X-Forwarded-Host, method and URI from the proxy"
         raise Rejected(Code.PROOF_INVALID, f"A proof needs {needed}.")
