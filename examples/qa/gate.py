@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from keybearer.guards import Code, Guard, Rejected, Rule, Unreachable
+from keybearer.guards import Caller, Code, Guard, Rejected, Rule, Unreachable
 
-from .permissions import MODERATE, WORDS
+from .permissions import MODERATE, READ, WORDS
 
 if TYPE_CHECKING:
     from .site.authority import Authority
@@ -50,8 +50,8 @@ class Gate:
         }
         self._renewing: WeakKeyDictionary[Session, asyncio.Lock] = WeakKeyDictionary()
 
-    async def allowed(self, session: Session, permission: str) -> str:
-        """Return the person of a session who may do this now. Raises ``NotSignedIn``, ``Refused``.
+    async def allowed(self, session: Session, permission: str) -> Caller:
+        """Return who it is that may do this now. Raises ``NotSignedIn``, ``Refused``.
 
         A grant that was withdrawn, in this very second even, ends the session here.
         """
@@ -64,7 +64,15 @@ class Gate:
             raise Refused(503, "Please try again", "Keybearer cannot be asked for now, so nobody may write.") from None
         if caller.user_id is None or caller.user_id != session.person_id:
             raise NotSignedIn
-        return caller.user_id
+        return caller
+
+    async def holds(self, session: Session, permission: str) -> bool:
+        """Tell whether somebody still holds a permission, to decide what to show them."""
+        try:
+            caller = await self.allowed(session, READ)
+        except (NotSignedIn, Refused):
+            return False
+        return caller.may(permission)
 
     async def _current(self, session: Session) -> Tokens:
         """Return tokens that are not over. Two requests at once renew them once."""

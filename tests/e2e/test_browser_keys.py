@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from keybearer.guards import Guard
+from keybearer.guards.asgi import GuardMiddleware
+from keybearer.guards.cors import CorsMiddleware, CorsPolicy
 from tests.e2e.browser_pages import Pages
 from tests.e2e.curl import curl
 from tests.e2e.guarded import DEPLOY, Scene, guarded_site
+from tests.support.asgi_server import serving
 from tests.support.caddy import Caddy, find_caddy
 from tests.support.chromium import Chromium, find_chromium, running
 from tests.support.nginx import Nginx, find_nginx
@@ -35,6 +43,13 @@ PAGE_FETCH = """async ([url, options]) => {
         return {blocked: error.name};
     }
 }"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """What stands where a proxy does otherwise."""
+
+    url: str
 
 
 @dataclass
@@ -338,6 +353,47 @@ def test_a_page_gets_its_tokens_at_the_authority_and_gives_them_back(world: Worl
         assert page.evaluate(PAGE_FETCH, [node.url + "/oauth/userinfo", {}])["status"] == 401
         for closed in ("/oauth/authorize?client_id=x", "/sign-in", "/v1/keys"):
             assert page.evaluate(PAGE_FETCH, [node.url + closed, {}]) == {"blocked": "TypeError"}, closed
+
+
+@pytest.fixture
+def application(world: World) -> Iterator[World]:
+    """The same API as an application that guards itself with the SDK, CORS around the guard."""
+    shop = world.scene.shop
+    permissions = ["keybearer:verify", "keybearer:events.read", "keybearer:apis.read"]
+    own = shop.call("GET", "/v1/whoami")["project_id"]
+    made = shop.call("POST", "/v1/keys", {"project_id": own, "name": "guard", "permissions": permissions})
+
+    async def maps(_request: Request) -> Response:
+        return Response(
+            SCRIPT, headers={"access-control-allow-origin": "https://own.example"}, media_type="text/javascript"
+        )
+
+    with Guard(shop.node.url, key=made["credential"], api="https://site.example") as guard:
+        guarded = GuardMiddleware(Starlette(routes=[Route("/maps.js", maps)]), guard, permissions="pages:read")
+        app = CorsMiddleware(guarded, CorsPolicy((world.pages.origin("shop"),)))
+        with serving(app) as url:
+            yield replace(world, scene=replace(world.scene, proxy=Served(url)))
+
+
+@pytest.mark.parametrize("world", ["nginx"], indirect=True)
+def test_an_application_that_guards_itself_does_the_same(application: World) -> None:
+    shop = application.pages.origin("shop")
+    key = application.key(origins=[shop])
+    tag = script(f"{application.api}/maps.js?key={key}")
+    assert application.title("shop", tag) == ALLOWED
+    assert application.title("thief", tag) == REFUSED
+    assert application.title("shop", f"<meta name=referrer content=no-referrer>{tag}") == REFUSED
+    answer = curl(f"{application.api}/maps.js?key={key}", "-e", shop + "/")
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+    assert application.fetch("shop", "/maps.js", headers={"X-Api-Key": key})["body"] == SCRIPT
+    refused = application.fetch("shop", "/maps.js", headers={"Authorization": "Bearer kb_at_nobody"})
+    assert refused["status"] == 401
+    assert refused["headers"]["www-authenticate"].startswith('Bearer error="invalid_token"')
+    assert application.fetch("thief", "/maps.js", headers={"X-Api-Key": key}) == {"blocked": "TypeError"}
+    _, secret = application.scene.shop.key("pages:read")
+    seen = application.fetch("shop", f"/maps.js?key={secret}")
+    assert seen["status"] == 401
+    assert secret not in str(seen)
 
 
 def _token(world: World, scope: str) -> str:

@@ -11,6 +11,7 @@ from keybearer.guards.fastapi import Guarded
 from ..forum.database import Database
 from ..forum.errors import AgainstTheRules, ForumError, NotThere, Unreadable
 from . import moderating, reading, writing
+from .bounds import BoundedBodies
 from .doors import Doors
 
 _STATUS = {NotThere: 404, AgainstTheRules: 409, Unreadable: 422}
@@ -25,6 +26,7 @@ def application(database: Database, guard: Guard) -> FastAPI:
         docs_url=None,  # these pages would fetch their scripts from elsewhere
         redoc_url=None,
     )
+    api.add_middleware(BoundedBodies)
     guarded = Guarded(guard)
     guarded.install(api)
     doors = Doors(guarded)

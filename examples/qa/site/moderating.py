@@ -14,14 +14,14 @@ from .visit import Visit
 
 async def flags(visit: Visit) -> Response:
     """Show what waits to be looked at."""
-    await visit.allowed(permissions.MODERATE)
+    await visit.person_allowed(permissions.MODERATE)
     return visit.page("flags.html", flagged=await visit.front.read(moderation.flagged))
 
 
 async def moderate(visit: Visit) -> Response:
     """Close, reopen, delete, restore a post, or leave it as it is."""
     form, post_id = await visit.form(), visit.request.path_params["id"]
-    moderator_id = await visit.allowed(permissions.MODERATE)
+    moderator_id = await visit.person_allowed(permissions.MODERATE)
     reason, now, change = form.get("reason", ""), int(time.time()), visit.front.change
     match form.get("what"):
         case "close":

@@ -22,7 +22,9 @@ async def home(visit: Visit) -> Response:
 
 async def question(visit: Visit) -> Response:
     """Show a question with its answers."""
-    thread, reputation = await visit.front.read(_thread, visit, visit.request.path_params["id"])
+    with_deleted = await visit.sees_deleted()
+    question_id = visit.request.path_params["id"]
+    thread, reputation = await visit.front.read(_thread, visit.person_id, question_id, with_deleted)
 
     def editable(author_id: str) -> bool:
         reader = visit.person_id
@@ -31,17 +33,19 @@ async def question(visit: Visit) -> Response:
     return visit.page("question.html", thread=thread, editable=editable)
 
 
-def _thread(db: sqlite3.Connection, visit: Visit, question_id: int) -> tuple[questions.Thread, int]:
+def _thread(
+    db: sqlite3.Connection, reader_id: str | None, question_id: int, with_deleted: bool
+) -> tuple[questions.Thread, int]:
     """Return a question with its answers, and the reputation of who reads it."""
-    reputation = 0 if visit.person_id is None else people.get(db, visit.person_id).reputation
-    thread = questions.show(db, question_id, visit.person_id, with_deleted=visit.moderates)
-    return thread, reputation
+    reputation = 0 if reader_id is None else people.get(db, reader_id).reputation
+    return questions.show(db, question_id, reader_id, with_deleted=with_deleted), reputation
 
 
 async def history(visit: Visit) -> Response:
     """Show everything that a post has said."""
     post_id = visit.request.path_params["id"]
-    found = await visit.front.read(revisions.history, post_id, with_deleted=visit.moderates)
+    with_deleted = await visit.sees_deleted()
+    found = await visit.front.read(revisions.history, post_id, with_deleted=with_deleted)
     return visit.page("history.html", revisions=found, post_id=post_id)
 
 

@@ -55,33 +55,40 @@ class Session:
 
 
 class Sessions:
-    """All sessions, in memory: whoever restarts the application signs everybody out. The oldest make room."""
+    """All sessions, in memory: whoever restarts the application signs everybody out.
+
+    The oldest make room, each among its own: strangers who begin to sign in push nobody out who did.
+    """
 
     def __init__(self, *, secure: bool) -> None:
         self._secure = secure
         self._name = "__Host-qa" if secure else "qa"  # without TLS browsers do not take the prefix
-        self._open: dict[str, Session] = {}
+        self._signing_in: dict[str, Session] = {}
+        self._signed_in: dict[str, Session] = {}
 
     def of(self, request: Request) -> Session | None:
         """Return the session of a browser, if it has one that is not over."""
         name = request.cookies.get(self._name, "")
-        session = self._open.get(name)
+        session = self._signed_in.get(name) or self._signing_in.get(name)
         if session is not None and session.ends < time.monotonic():
-            del self._open[name]
+            self.end(session)
             return None
         return session
 
-    def begin(self, lasts: float) -> Session:
-        """Begin a session with a new name: a name from before a sign-in is worth nothing after it."""
-        while len(self._open) >= MOST:
-            del self._open[next(iter(self._open))]
-        session = Session(Secret(secrets.token_urlsafe(32)), time.monotonic() + lasts)
-        self._open[session.id.reveal()] = session
+    def begin_to_sign_in(self) -> Session:
+        """Begin a session of somebody who is not known yet."""
+        return _begun(self._signing_in, SIGNING_IN_LASTS)
+
+    def begin(self, tokens: Tokens, person_id: str, name: str) -> Session:
+        """Begin the session of somebody, under a new name: one from before a sign-in is worth nothing after it."""
+        session = _begun(self._signed_in, LASTS)
+        session.tokens, session.person_id, session.name = tokens, person_id, name
         return session
 
     def end(self, session: Session) -> None:
         """End a session."""
-        self._open.pop(session.id.reveal(), None)
+        self._signing_in.pop(session.id.reveal(), None)
+        self._signed_in.pop(session.id.reveal(), None)
 
     def give(self, response: Response, session: Session) -> None:
         """Let the browser keep the name of a session, out of reach of scripts and of other sites' forms."""
@@ -92,3 +99,11 @@ class Sessions:
     def take(self, response: Response) -> None:
         """Let the browser forget."""
         response.delete_cookie(self._name, path="/", secure=self._secure, httponly=True, samesite="lax")
+
+
+def _begun(among: dict[str, Session], lasts: float) -> Session:
+    while len(among) >= MOST:
+        del among[next(iter(among))]
+    session = Session(Secret(secrets.token_urlsafe(32)), time.monotonic() + lasts)
+    among[session.id.reveal()] = session
+    return session

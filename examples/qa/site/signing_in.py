@@ -12,7 +12,7 @@ from keybearer.core.secret import Secret
 
 from ..forum import people
 from .authority import SignInFailed
-from .sessions import LASTS, SIGNING_IN_LASTS, SigningIn
+from .sessions import SigningIn
 from .visit import ForeignForm, Visit
 
 
@@ -22,7 +22,7 @@ async def sign_in(visit: Visit) -> Response:
     back_to = query.get("next", "/")
     if not back_to.startswith("/") or back_to.startswith(("//", "/\\")) or len(back_to) > 500:
         back_to = "/"
-    session = visit.session or visit.front.sessions.begin(SIGNING_IN_LASTS)
+    session = visit.session or visit.front.sessions.begin_to_sign_in()
     session.signing_in = SigningIn(secrets.token_urlsafe(24), Secret(secrets.token_urlsafe(48)), back_to)
     answer = visit.to(await visit.front.authority.sign_in_url(session.signing_in, again="again" in query))
     visit.front.sessions.give(answer, session)
@@ -43,8 +43,7 @@ async def signed_in(visit: Visit) -> Response:
     tokens = await visit.front.authority.tokens_for(query["code"], signing_in.code_verifier)
     who = await visit.front.authority.userinfo(tokens)
     visit.front.sessions.end(before)
-    session = visit.front.sessions.begin(LASTS)
-    session.tokens, session.person_id, session.name = tokens, str(who["sub"]), str(who.get("name") or "")
+    session = visit.front.sessions.begin(tokens, str(who["sub"]), str(who.get("name") or ""))
     await visit.front.change(people.remember, session.person_id, session.name, int(time.time()))
     answer = visit.to(signing_in.back_to)
     visit.front.sessions.give(answer, session)

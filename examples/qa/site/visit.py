@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from keybearer.guards import Caller
+
 from .. import permissions
 from ..gate import NotSignedIn
 from .sessions import Session
@@ -50,10 +52,18 @@ class Visit:
 
     @property
     def moderates(self) -> bool:
-        """Tell whether to offer what moderators do."""
+        """Tell whether to offer what moderators do; whether they are shown more, ``sees_deleted`` says."""
         return self.may(permissions.MODERATE)
 
-    async def allowed(self, permission: str) -> str:
+    async def sees_deleted(self) -> bool:
+        """Tell whether a moderator reads, as Keybearer has it now."""
+        return (
+            self.moderates
+            and self.session is not None
+            and await self.front.gate.holds(self.session, permissions.MODERATE)
+        )
+
+    async def allowed(self, permission: str) -> Caller:
         """Return who is signed in, once Keybearer said now that they may do this through this application.
 
         Raises ``NotSignedIn``, or what the guard refuses with.
@@ -62,6 +72,12 @@ class Visit:
         if session is None or session.tokens is None:
             raise NotSignedIn
         return await self.front.gate.allowed(session, permission)
+
+    async def person_allowed(self, permission: str) -> str:
+        """Return the id of who is signed in, likewise."""
+        await self.allowed(permission)
+        assert self.session is not None  # the gate saw that the token is of the session's person
+        return self.session.person_id
 
     async def form(self) -> dict[str, str]:
         """Return the fields of a form of ours. Raises ``ForeignForm``."""

@@ -20,7 +20,7 @@ async def ask(visit: Visit) -> Response:
             raise NotSignedIn
         return visit.page("ask.html", form={}, problem=None)
     form = await visit.form()
-    author_id = await visit.allowed(permissions.ASK)
+    author_id = await visit.person_allowed(permissions.ASK)
     title, body, tags = (form.get(name, "") for name in ("title", "body", "tags"))
     try:
         question_id = await visit.front.change(questions.ask, author_id, title, body, tags, _now())
@@ -32,7 +32,7 @@ async def ask(visit: Visit) -> Response:
 async def answer(visit: Visit) -> Response:
     """Answer a question."""
     form, question_id = await visit.form(), visit.request.path_params["id"]
-    author_id = await visit.allowed(permissions.ANSWER)
+    author_id = await visit.person_allowed(permissions.ANSWER)
     answer_id = await visit.front.change(answers.answer, author_id, question_id, form.get("body", ""), _now())
     return visit.to(f"/questions/{question_id}#post-{answer_id}")
 
@@ -40,7 +40,7 @@ async def answer(visit: Visit) -> Response:
 async def comment(visit: Visit) -> Response:
     """Comment on a post."""
     form, post_id = await visit.form(), visit.request.path_params["id"]
-    author_id = await visit.allowed(permissions.COMMENT)
+    author_id = await visit.person_allowed(permissions.COMMENT)
     await visit.front.change(comments.comment, author_id, post_id, form.get("body", ""), _now())
     return await _back_to(visit, post_id)
 
@@ -48,7 +48,7 @@ async def comment(visit: Visit) -> Response:
 async def vote(visit: Visit) -> Response:
     """Vote a post up or down; the same vote again takes it back."""
     form, post_id = await visit.form(), visit.request.path_params["id"]
-    person_id = await visit.allowed(permissions.VOTE)
+    person_id = await visit.person_allowed(permissions.VOTE)
     value = {"up": 1, "down": -1}.get(form.get("vote", ""), 0)
     await visit.front.change(votes.vote, person_id, post_id, value)
     return await _back_to(visit, post_id)
@@ -57,7 +57,7 @@ async def vote(visit: Visit) -> Response:
 async def accept(visit: Visit) -> Response:
     """Accept an answer, or no longer."""
     form, answer_id = await visit.form(), visit.request.path_params["id"]
-    person_id = await visit.allowed(permissions.ASK)
+    person_id = await visit.person_allowed(permissions.ASK)
     await visit.front.change(answers.accept, person_id, answer_id, accepted=form.get("accepted") == "yes")
     return await _back_to(visit, answer_id)
 
@@ -73,10 +73,11 @@ async def edit(visit: Visit) -> Response:
         form = {"title": row["title"], "body": row["body"], "tags": tags}
         return visit.page("edit.html", form=form, post_id=post_id, is_question=row["title"] is not None, problem=None)
     form = await visit.form()
-    person_id = await visit.allowed(permissions.EDIT)
+    editor = await visit.allowed(permissions.EDIT)
+    person_id, moderates = editor.user_id or "", editor.may(permissions.MODERATE)
     texts = {name: form.get(name, "") for name in ("title", "body", "tags")}
     try:
-        await visit.front.change(edits.edit, person_id, post_id, now=_now(), moderates=visit.moderates, **texts)
+        await visit.front.change(edits.edit, person_id, post_id, now=_now(), moderates=moderates, **texts)
     except Unreadable as problem:
         is_question = "title" in form
         return visit.page("edit.html", 422, form=form, post_id=post_id, is_question=is_question, problem=problem)
@@ -86,7 +87,7 @@ async def edit(visit: Visit) -> Response:
 async def flag(visit: Visit) -> Response:
     """Ask moderators to look at a post."""
     form, post_id = await visit.form(), visit.request.path_params["id"]
-    person_id = await visit.allowed(permissions.COMMENT)
+    person_id = await visit.person_allowed(permissions.COMMENT)
     await visit.front.change(moderation.flag, person_id, post_id, form.get("reason", ""), _now())
     return await _back_to(visit, post_id)
 

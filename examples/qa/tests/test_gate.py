@@ -62,13 +62,13 @@ def gate(guard: Guard, authority: Authority | None = None) -> Any:
 
 
 async def allowed(answer: Caller | Exception, permission: str = "qa:vote") -> str:
-    return str(await gate(Guard(answer)).allowed(session(), permission))
+    return str((await gate(Guard(answer)).allowed(session(), permission)).user_id)
 
 
 @pytest.mark.anyio
 async def test_who_may_is_named() -> None:
     guard = Guard(caller())
-    assert await gate(guard).allowed(session(), "qa:vote") == "user_1"
+    assert (await gate(guard).allowed(session(), "qa:vote")).user_id == "user_1"
     assert guard.asked[0][0] == "old"
 
 
@@ -120,9 +120,17 @@ async def test_moderators_must_have_signed_in_lately() -> None:
 async def test_tokens_that_are_almost_over_are_renewed_once() -> None:
     guard, authority, old = Guard(caller()), Authority(tokens("new")), session(lasts=5)
     the_gate = gate(guard, authority)
-    assert await the_gate.allowed(old, "qa:vote") == "user_1"
-    assert await the_gate.allowed(old, "qa:vote") == "user_1"
+    for _ in range(2):
+        assert (await the_gate.allowed(old, "qa:vote")).user_id == "user_1"
     assert [credential for credential, _ in guard.asked] == ["new", "new"]
     assert authority.asked == 1
     with pytest.raises(NotSignedIn):
         await gate(guard, Authority(None)).allowed(session(lasts=5), "qa:vote")
+
+
+@pytest.mark.anyio
+async def test_what_is_shown_hangs_on_what_somebody_holds_now() -> None:
+    assert await gate(Guard(caller())).holds(session(), "qa:vote")
+    assert not await gate(Guard(caller())).holds(session(), "qa:moderate")
+    assert not await gate(Guard(Rejected(Code.REVOKED))).holds(session(), "qa:vote")
+    assert not await gate(Guard(Unreachable("down"))).holds(session(), "qa:vote")

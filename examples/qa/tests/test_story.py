@@ -300,6 +300,8 @@ def test_a_token_does_what_its_person_agreed_to_and_no_more(example: Example, ch
     assert len(example.api("GET", f"/posts/{question}/history", token=token).json()) == 2
     wrong = example.api("POST", "/questions", token=token, json={"title": "Short", "body": "x" * 30, "tags": ["a"]})
     assert (wrong.status_code, wrong.json()["field"]) == (422, "title")
+    huge = example.api("POST", "/questions", token=token, content=b" " * 300_000)
+    assert huge.status_code == 413
     assert example.api("PUT", "/posts/99999/flag", token=token, json={"reason": "not there"}).status_code == 404
 
 
