@@ -74,8 +74,8 @@ def measure(*, quick: bool) -> Sequence[Figure]:
         nothing = stack.enter_context(authority.running(empty, scratch / "empty.log"))
         server = stack.enter_context(authority.running(authority.serve(scratch / "data"), scratch / "serve.log"))
         opaque, jwt = (_client(server, root_key, kind) for kind in ("opaque", "jwt"))
-        token = _asked(server, opaque.token_question())["access_token"]
-        seen = _asked(server, opaque.introspection_question(token))
+        token = ask_once(server, opaque.token_question())["access_token"]
+        seen = ask_once(server, opaque.introspection_question(token))
         if not seen["active"]:
             raise RuntimeError(f"the token is not active: {seen}")
         verify = Question(
@@ -84,7 +84,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
             {"authorization": f"Bearer {root_key}", "content-type": "application/json"},
             json.dumps({"credential": token}),
         )
-        if not _asked(server, verify)["valid"]:
+        if not ask_once(server, verify)["valid"]:
             raise RuntimeError("the token does not verify")
         browser = _browser(server, root_key, session)
         issued: dict[str, list[float]] = {}
@@ -196,10 +196,10 @@ def _browser(server: Running, root_key: str, session: str) -> code_flow.Browser:
 
 def _made(server: Running, root_key: str, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
     headers = {"authorization": f"Bearer {root_key}", "content-type": "application/json"}
-    return _asked(server, Question("POST", f"/v1/{plural}", headers, json.dumps(body)))
+    return ask_once(server, Question("POST", f"/v1/{plural}", headers, json.dumps(body)))
 
 
-def _asked(server: Running, question: Question) -> dict[str, Any]:
+def ask_once(server: Running, question: Question) -> dict[str, Any]:
     """Ask once; raises ``RuntimeError`` unless the answer is 2xx."""
     connection = HTTPConnection(server.host, server.port, timeout=10)
     connection.request(question.method, question.path, question.body, dict(question.headers))

@@ -57,6 +57,7 @@ def known(guard: Guard, issuing: Issuing) -> None:
     heard = guard._follower.heard
     heard._last = {subject: (seq, 0) for subject, (seq, _) in heard._last.items()}
     heard.known_since = 0
+    guard._jwts.sources.clear()
     assert code_of(guard, issuing.token()) is Code.VALID
 
 

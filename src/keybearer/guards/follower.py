@@ -42,8 +42,8 @@ class Gap(Exception):
 class Listener(Protocol):
     """Who remembers, and must hear when to forget."""
 
-    def heard_event(self, seq: int, event_type: str, subject: str) -> None:
-        """Something happened to a subject."""
+    def heard_event(self, seq: int, at: int, event_type: str, subject: str) -> None:
+        """Something happened to a subject; ``at`` is in nanoseconds since the epoch."""
         ...
 
     def heard_nothing(self) -> None:
@@ -176,9 +176,10 @@ class Follower:
             raise self._gap()
         event = _EVENT.decode(notice.data)
         # First noted, then dropped: a fill in between sees that it is too old.
-        heard.note(seq, (event.at - _EPOCH) // _MICROSECOND * 1000, event.subject)
+        at = (event.at - _EPOCH) // _MICROSECOND * 1000
+        heard.note(seq, at, event.subject)
         for listener in tuple(self._listeners):
-            listener.heard_event(seq, notice.type, event.subject)
+            listener.heard_event(seq, at, notice.type, event.subject)
 
     def _gap(self) -> Gap:
         self._gaps += 1

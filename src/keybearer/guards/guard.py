@@ -79,11 +79,15 @@ class JwkSet(msgspec.Struct):
 
 
 class ApiRules(NamedTuple):
-    """What the authority says about the API, and when it was asked (monotonic nanoseconds)."""
+    """What the authority says about the API, and when it was asked (monotonic nanoseconds).
+
+    ``permissions`` are the names that the API understands.
+    """
 
     api: Api
     issuer: str
     asked_at: int
+    permissions: frozenset[str]
 
 
 class Guard:
@@ -193,8 +197,13 @@ class Guard:
         now = time.monotonic_ns()
         follower = self._follower
         if now < follower.fresh_until and where.dpop is None:
-            entry = self._find(sha256(credential.encode()).digest())
-            if entry is not None and wanted in entry.passed and now + follower.wall_offset < entry.until:
+            digest = sha256(credential.encode()).digest()
+            entry = self._find(digest)
+            if entry is None:
+                admitted = self._first_seen(credential, digest, wanted, where, now)
+                if admitted is not None:
+                    return admitted.caller
+            elif wanted in entry.passed and now + follower.wall_offset < entry.until:
                 self.metrics.local.add()
                 return entry.caller
         return self.run(self.steps(credential, wanted, where)).caller
@@ -215,11 +224,28 @@ class Guard:
         now = time.monotonic_ns()
         follower = self._follower
         if now < follower.fresh_until and where.dpop is None:
-            entry = self._find(sha256(credential.encode()).digest())
-            if entry is not None and wanted in entry.passed and now + follower.wall_offset < entry.until:
+            digest = sha256(credential.encode()).digest()
+            entry = self._find(digest)
+            if entry is None:
+                return self._first_seen(credential, digest, wanted, where, now)
+            if wanted in entry.passed and now + follower.wall_offset < entry.until:
                 self.metrics.local.add()
                 return Admitted(entry.caller)
         return None
+
+    def _first_seen(self, text: str, digest: bytes, wanted: Rule, where: Where, now: int) -> Admitted | None:
+        """Accept a JWT that was never seen, where all is at hand for that; else ``None``, and nothing was counted."""
+        rules = self._rules
+        if rules is None or not text.startswith("eyJ") or not self._jwts.is_ready:
+            return None
+        try:
+            entry, _ = self._read_jwt(text, rules, digest)
+            admitted = None if entry is None else self._decide(entry, wanted, where, rules.api, now)
+        except Rejected:
+            return None
+        if admitted is not None:
+            self.metrics.local.add()
+        return admitted
 
     def steps(self, credential: str, wanted: Rule, where: Where) -> Steps[Admitted]:
         """Verify, yielding what the authority must be asked; nothing here does I/O."""
@@ -242,7 +268,8 @@ class Guard:
         if where.dpop is None and now < self._follower.fresh_until:
             entry = self._find(digest)
             if entry is None and isinstance(unverified, UnverifiedJwt) and rules.api.token_format == "jwt":
-                entry, seen = yield from self._read_jwt(credential, rules, digest)
+                yield from self._keys_steps(rules)
+                entry, seen = self._read_jwt(credential, rules, digest)
             if entry is not None:
                 admitted = self._decide(entry, wanted, where, rules.api, now)
                 if admitted is not None:
@@ -338,26 +365,29 @@ class Guard:
                 self._jwts.learn(seen, entry, heard, standing.seq)
         return Admitted(caller, limits)
 
-    def _read_jwt(self, text: str, rules: ApiRules, digest: bytes) -> Steps[tuple[Entry | None, FirstSeen | None]]:
-        now = time.monotonic_ns()
-        if not self._jwts.is_ready and now >= self._keys_asked_at + KEYS_NS:
-            self._keys_asked_at = now
-            version = self._rules_version
-            found: JwkSet = yield from self._call(Call("GET", "/oauth/jwks", JwkSet, idempotent=True))
-            if version == self._rules_version:
-                self._jwts.use(rules.issuer, found.keys)
+    def _read_jwt(self, text: str, rules: ApiRules, digest: bytes) -> tuple[Entry | None, FirstSeen | None]:
+        """Return a JWT as it is remembered from now on, and what was read of it; ``None`` where that is not enough."""
         wall = Instant((time.monotonic_ns() + self._follower.wall_offset) // 1000)
         seen = self._jwts.read(text, rules.api, wall)
         if seen is None:
-            if now >= self._keys_asked_at + KEYS_NS:
-                self._jwts.forget_keys()  # perhaps a key that came in meanwhile; read again with the next token
             return None, None
         heard = self._follower.heard
         seq = heard.applied
-        entry = self._jwts.entry(seen, rules.api, heard, wall)
+        entry = self._jwts.entry(seen, rules.permissions, heard, wall)
         if entry is not None:
             self._memory.keep(digest, entry, heard, seq)
         return entry, seen
+
+    def _keys_steps(self, rules: ApiRules) -> Steps[None]:
+        """Fetch the keys that JWTs are signed with, unless they are at hand or were asked for a moment ago."""
+        now = time.monotonic_ns()
+        if self._jwts.is_ready or now < self._keys_asked_at + KEYS_NS:
+            return
+        self._keys_asked_at = now
+        version = self._rules_version
+        found: JwkSet = yield from self._call(Call("GET", "/oauth/jwks", JwkSet, idempotent=True))
+        if version == self._rules_version:
+            self._jwts.use(rules.issuer, found.keys)
 
     # The rules of the API.
 
@@ -387,17 +417,18 @@ class Guard:
             if known is not None and time.monotonic_ns() < self._follower.fresh_until + self._stale_ns:
                 return known
             raise
-        rules = ApiRules(api_of(view), issuer, asked_at)
+        api = api_of(view)
+        rules = ApiRules(api, issuer, asked_at, frozenset(permission.name for permission in api.permissions))
         if version == self._rules_version:
             self._rules = rules
         return rules
 
     # What the follower tells.
 
-    def heard_event(self, seq: int, event_type: str, subject: str) -> None:
+    def heard_event(self, seq: int, at: int, event_type: str, subject: str) -> None:
         """Forget what an event touches."""
-        self._memory.drop(subject, seq)
-        self._jwts.sources.drop(subject, seq)
+        self._memory.drop(subject, seq, at)
+        self._jwts.sources.drop(subject, seq, at)
         rules = self._rules
         if event_type.startswith("api.") and (rules is None or subject == rules.api.id):
             self._rules_version += 1

@@ -48,6 +48,11 @@ class Heard:
         last = self._last
         return all(last.get(subject, (0, 0))[1] < at for subject in subjects)
 
+    def touched_at(self, subjects: Iterable[str]) -> int:
+        """Return when something last happened to one of these, 0 where that is not known."""
+        last = self._last
+        return max((last.get(subject, (0, 0))[1] for subject in subjects), default=0)
+
     def _forget_half(self) -> None:
         by_age = sorted(self._last.items(), key=lambda item: item[1][0])
         half = len(by_age) // 2

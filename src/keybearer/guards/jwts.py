@@ -7,6 +7,8 @@ Spec: RFC 9068 §4, RFC 8725 §3.
 
 from __future__ import annotations
 
+import re
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from msgspec import Meta
 from ..core.errors import Code, Rejected
 from ..core.instant import SECOND, Instant
 from ..core.records import Api, CredentialKind
+from ..core.remembered import Remembered
 from ..core.tokens import IDENTITY_SCOPES, TOKEN_ID
 from ..formats import jws, signatures
 from ..formats.jws import InvalidJws
@@ -68,6 +71,8 @@ class FirstSeen(NamedTuple):
     source: object
 
 
+_ES256_LENGTH: Final = 86
+_ES256_SIGNATURE: Final = re.compile(r"[A-Za-z0-9_-]{85}[AQgw]", re.ASCII)
 _CLAIMS: Final = msgspec.json.Decoder(Claims)
 
 
@@ -75,7 +80,7 @@ class JwtReader:
     """Reads the tokens of one API. ``sources`` remembers what tokens come from, each known from one online answer."""
 
     def __init__(self, entries: int) -> None:
-        self.sources = Memory(entries)
+        self.sources = Memory(entries, is_timed=True)
         self._keys: dict[str, Jwk] = {}
         self._headers: dict[str, tuple[str, Jwk] | None] = {}
         self._issuer = ""
@@ -117,9 +122,10 @@ class JwtReader:
         kid, (_, check) = known
         payload, _, signature = rest.partition(".")
         try:
-            check(jws.decode_part(signature), text[: len(head) + 1 + len(payload)].encode("ascii"))
-            claims = _CLAIMS.decode(jws.decode_part(payload))
-        except (InvalidJws, msgspec.DecodeError, UnicodeError):
+            check(_decode_signature(signature), text[: len(head) + 1 + len(payload)].encode("ascii"))
+            # The authority wrote these very characters, so nothing in them needs to be looked at twice.
+            claims = _CLAIMS.decode(urlsafe_b64decode(payload + "=="))
+        except (InvalidJws, msgspec.DecodeError, ValueError):
             raise Rejected(Code.NOT_FOUND) from None
         if claims.iss != self._issuer or claims.cnf is not None:
             return None
@@ -129,32 +135,39 @@ class JwtReader:
             raise Rejected(Code.EXPIRED, "This token has expired.")
         return FirstSeen(claims, kid, (tuple(sorted(claims.kb.items())), claims.client_id, claims.sid))
 
-    def entry(self, seen: FirstSeen, api: Api, heard: Heard, now: Instant) -> Entry | None:
-        """Return the token as it may be remembered, ``None`` to ask the authority about it."""
+    def entry(self, seen: FirstSeen, understood: frozenset[str], heard: Heard, now: Instant) -> Entry | None:
+        """Return the token as it may be remembered, ``None`` to ask the authority about it.
+
+        ``understood`` are the permissions of the API.
+        """
         claims = seen.claims
         source = self.sources.find(seen.source)
         if source is None or source.ask or now * 1000 >= source.until:
             return None
         token_id = TOKEN_ID + claims.jti
-        depends_on = source.depends_on | {token_id, seen.signing_key_id}
-        if not heard.is_untouched_since(depends_on, (claims.iat * SECOND - SKEW) * 1000):
+        own = (token_id, seen.signing_key_id)
+        since = (claims.iat * SECOND - SKEW) * 1000
+        # Since the source was learnt, an event about it would have dropped it.
+        if source.touched_at >= since or not heard.is_untouched_since(own, since):
             return None
         scopes = frozenset(claims.scope.split())
-        understood = {permission.name for permission in api.permissions}
         permissions = (scopes - IDENTITY_SCOPES) & understood
-        ends = [Instant(claims.exp * SECOND)]
-        if source.remembered.until is not None:
-            ends.append(source.remembered.until)
-        authenticated_at = None if claims.auth_time is None else Instant(claims.auth_time * SECOND)
-        remembered = replace(
-            source.remembered,
+        expires_at, remembered = Instant(claims.exp * SECOND), source.remembered
+        depends_on = source.depends_on.union(own)
+        fresh = Remembered(
+            kind=CredentialKind.ACCESS_TOKEN,
             depends_on=depends_on,
+            api_ids=remembered.api_ids,
             permissions=permissions,
-            until=min(ends),
+            restrictions=remembered.restrictions,
+            networks=remembered.networks,
+            is_restricted=remembered.is_restricted,
+            until=expires_at if remembered.until is None else min(expires_at, remembered.until),
             acr=claims.acr or "",
-            authenticated_at=authenticated_at,
+            authenticated_at=None if claims.auth_time is None else Instant(claims.auth_time * SECOND),
         )
-        return Entry(_caller(source.caller, claims, token_id, permissions), remembered, depends_on, source.takes, False)
+        caller = _caller(source.caller, claims, token_id, permissions, scopes)
+        return Entry(caller, fresh, depends_on, source.takes, False)
 
     def learn(self, seen: FirstSeen, entry: Entry, heard: Heard, seq: int) -> None:
         """Remember what a token came from, which the authority has just said is good."""
@@ -184,20 +197,39 @@ class JwtReader:
         return kid, key
 
 
-def _caller(source: Caller, claims: Claims, token_id: str, permissions: frozenset[str]) -> Caller:
-    return replace(
-        source,
+def _decode_signature(text: str) -> bytes:
+    """Return a signature, of which there is one spelling; raises ``InvalidJws``. Spec: RFC 7515 §2."""
+    if len(text) != _ES256_LENGTH:
+        return jws.decode_part(text)
+    # Of 86 characters the last has four bits that must be 0: one of these.
+    if _ES256_SIGNATURE.fullmatch(text) is None:
+        raise InvalidJws("a part is not canonical base64url")
+    return urlsafe_b64decode(text + "==")
+
+
+def _caller(
+    source: Caller, claims: Claims, token_id: str, permissions: frozenset[str], scopes: frozenset[str]
+) -> Caller:
+    return Caller(
         kind=CredentialKind.ACCESS_TOKEN,
         credential_id=token_id,
+        project_id=source.project_id,
         permissions=permissions,
+        environment=source.environment,
+        key_id=source.key_id,
+        owner=source.owner,
+        identity=source.identity,
         subject=claims.sub,
+        user_id=source.user_id,
+        client_id=source.client_id,
         session_id=claims.sid,
-        scopes=frozenset(claims.scope.split()),
+        scopes=scopes,
         authorization_details=claims.authorization_details,
         act=claims.act,
         acr=claims.acr,
         amr=claims.amr,
         authenticated_at=None if claims.auth_time is None else datetime.fromtimestamp(claims.auth_time, UTC),
         expires_at=datetime.fromtimestamp(claims.exp, UTC),
+        metadata=source.metadata,
         claims=msgspec.structs.asdict(claims),
     )

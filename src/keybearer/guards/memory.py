@@ -24,10 +24,11 @@ class Entry:
 
     ``passed`` are the rules that it passed and will pass for as long as it stands: it has none where it is restricted,
     or where each use takes from a limit. ``seq`` is the event that it holds as of, and
-    ``ask`` says that each use must be asked about.
+    ``ask`` says that each use must be asked about. In a memory that
+    is timed, ``touched_at`` is when something last happened to what it depends on (nanoseconds since the epoch).
     """
 
-    __slots__ = ("ask", "caller", "depends_on", "passed", "remembered", "seq", "takes", "until")
+    __slots__ = ("ask", "caller", "depends_on", "passed", "remembered", "seq", "takes", "touched_at", "until")
 
     def __init__(
         self, caller: Caller, remembered: Remembered, depends_on: frozenset[str], takes: tuple[Take, ...], ask: bool
@@ -39,6 +40,7 @@ class Entry:
         self.ask = ask
         self.until = NEVER if remembered.until is None else remembered.until * 1000
         self.seq = 0
+        self.touched_at = 0
         self.passed: set[Rule] = set()
 
 
@@ -48,8 +50,9 @@ NEVER: Final = 1 << 63
 class Memory:
     """A bounded number of entries, and of refusals for a second."""
 
-    def __init__(self, entries: int) -> None:
+    def __init__(self, entries: int, *, is_timed: bool = False) -> None:
         self._most = entries
+        self._is_timed = is_timed
         self._by_digest: dict[object, Entry] = {}
         self._by_subject: dict[str, set[object]] = {}
         self._refusals: dict[object, tuple[int, Rejected]] = {}
@@ -68,17 +71,22 @@ class Memory:
             while len(self._by_digest) >= self._most:
                 self._forget(next(iter(self._by_digest)))
             entry.seq = seq
+            if self._is_timed:
+                entry.touched_at = heard.touched_at(entry.depends_on)
             self._by_digest[digest] = entry
             for subject in entry.depends_on:
                 self._by_subject.setdefault(subject, set()).add(digest)
             return True
 
-    def drop(self, subject: str, seq: int) -> None:
+    def drop(self, subject: str, seq: int, at: int) -> None:
         """Forget what depends on a subject and does not hold as of event ``seq``, and all refusals."""
         with self._lock:
             for digest in tuple(self._by_subject.get(subject, ())):
-                if self._by_digest[digest].seq < seq:
+                entry = self._by_digest[digest]
+                if entry.seq < seq:
                     self._forget(digest)
+                else:
+                    entry.touched_at = max(entry.touched_at, at)
             self._refusals.clear()
 
     def clear(self) -> None:

@@ -30,7 +30,7 @@ def test_an_event_drops_what_depends_on_it_and_nothing_else() -> None:
     memory = Memory(10)
     assert memory.keep(b"1", entry("key_1", "proj_1"), heard(), 10)
     assert memory.keep(b"2", entry("key_2", "proj_2"), heard(), 10)
-    memory.drop("proj_1", 11)
+    memory.drop("proj_1", 11, 0)
     assert memory.find(b"1") is None
     assert memory.find(b"2") is not None
     assert memory.find(b"2").until == NEVER  # type: ignore[union-attr]
@@ -39,9 +39,9 @@ def test_an_event_drops_what_depends_on_it_and_nothing_else() -> None:
 def test_an_event_that_an_entry_knows_already_does_not_drop_it() -> None:
     memory = Memory(10)
     memory.keep(b"1", entry("key_1"), heard(), 12)
-    memory.drop("key_1", 12)
+    memory.drop("key_1", 12, 0)
     assert memory.find(b"1") is not None
-    memory.drop("key_1", 13)
+    memory.drop("key_1", 13, 0)
     assert memory.find(b"1") is None
 
 
@@ -72,5 +72,14 @@ def test_a_refusal_lasts_a_second_or_until_anything_happens() -> None:
     assert memory.refusal("question", REFUSAL_NS) is None
     assert memory.refusal("another", 0) is None
     memory.note_refusal("question", no, now=0)
-    memory.drop("key_9", 99)
+    memory.drop("key_9", 99, 0)
     assert memory.refusal("question", 1) is None
+
+
+def test_a_timed_memory_knows_when_something_last_happened() -> None:
+    memory, log = Memory(10, is_timed=True), heard()
+    log.note(11, 500, "proj_1")
+    memory.keep(b"1", entry("key_1", "proj_1"), log, 12)
+    assert memory.find(b"1").touched_at == 500  # type: ignore[union-attr]
+    memory.drop("key_1", 12, 700)  # known to the answer already, and heard of only now
+    assert memory.find(b"1").touched_at == 700  # type: ignore[union-attr]
