@@ -12,6 +12,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
@@ -133,7 +134,7 @@ class JwtReader:
             raise Rejected(Code.API_NOT_ALLOWED, "This token is meant for another API.")
         if now >= claims.exp * SECOND or claims.iat * SECOND > now + SKEW:
             raise Rejected(Code.EXPIRED, "This token has expired.")
-        return FirstSeen(claims, kid, (tuple(sorted(claims.kb.items())), claims.client_id, claims.sid))
+        return FirstSeen(claims, kid, (tuple(claims.kb.items()), claims.client_id, claims.sid))
 
     def entry(self, seen: FirstSeen, understood: frozenset[str], heard: Heard, now: Instant) -> Entry | None:
         """Return the token as it may be remembered, ``None`` to ask the authority about it.
@@ -150,8 +151,7 @@ class JwtReader:
         # Since the source was learnt, an event about it would have dropped it.
         if source.touched_at >= since or not heard.is_untouched_since(own, since):
             return None
-        scopes = frozenset(claims.scope.split())
-        permissions = (scopes - IDENTITY_SCOPES) & understood
+        scopes, permissions = _scopes(claims.scope, understood)
         expires_at, remembered = Instant(claims.exp * SECOND), source.remembered
         depends_on = source.depends_on.union(own)
         fresh = Remembered(
@@ -195,6 +195,13 @@ class JwtReader:
             self._headers.clear()
         self._headers[head] = (kid, key)
         return kid, key
+
+
+@lru_cache(maxsize=1024)
+def _scopes(text: str, understood: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the scopes of a token, and those that are permissions of the API."""
+    scopes = frozenset(text.split())
+    return scopes, (scopes - IDENTITY_SCOPES) & understood
 
 
 def _decode_signature(text: str) -> bytes:
