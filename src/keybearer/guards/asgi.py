@@ -46,10 +46,7 @@ class GuardMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on."""
         if scope["type"] not in ("http", "websocket"):
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                await self._gate.guard.aclose()
+            await self._app(scope, receive, closing(self._gate.guard, send))
             return
         scope = {**scope, "headers": without_identity(scope["headers"]), SCOPE_KEY: None}
         incoming = incoming_of(scope)
@@ -64,6 +61,17 @@ class GuardMiddleware:
             return
         scope[SCOPE_KEY] = passed.caller
         await self._app(scope, receive, _saying(passed.headers, send) if passed.headers else send)
+
+
+def closing(guard: Guard, send: Send) -> Send:
+    """Close the guard's connections with the application: before it says so, since nobody waits after that."""
+
+    async def sending(message: Message) -> None:
+        if message["type"].startswith("lifespan.shutdown."):
+            await guard.aclose()
+        await send(message)
+
+    return sending
 
 
 def incoming_of(scope: Scope) -> Incoming:

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from ..http.identity_headers import without_identity
 from .answers import Answer, Refused
-from .asgi import SCOPE_KEY, App, Receive, Scope, Send, incoming_of
+from .asgi import SCOPE_KEY, App, Receive, Scope, Send, closing, incoming_of
 from .caller import Caller
 from .doors import Demanded, to_rule
 from .gate import Gate
@@ -133,7 +133,4 @@ class _WithoutIdentity:
         if scope["type"] in ("http", "websocket"):
             await self._app({**scope, "headers": without_identity(scope["headers"]), SCOPE_KEY: None}, receive, send)
             return
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            await self._guard.aclose()
+        await self._app(scope, receive, closing(self._guard, send))

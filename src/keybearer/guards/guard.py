@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 import weakref
 from collections.abc import Generator, Iterable
@@ -56,6 +57,7 @@ DOWN_NS: Final = 200_000_000
 """After a question that got no answer, others fail at once for so long, instead of waiting each its full time."""
 KEYS_NS: Final = 5_000_000_000
 MAX_PASSED: Final = 64
+MAX_CREDENTIAL: Final = 4096
 _UNREMEMBERED: Final = frozenset({Code.RATE_LIMITED, Code.CREDITS_EXHAUSTED, Code.PROOF_REQUIRED, Code.PROOF_INVALID})
 
 
@@ -137,6 +139,7 @@ class Guard:
         self._keys_asked_at = 0
         self._down_until = 0
         self._driver: SyncDriver | None = None
+        self._lock = threading.Lock()
         self._async_drivers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncDriver] = (
             weakref.WeakKeyDictionary()
         )
@@ -256,6 +259,8 @@ class Guard:
             raise
 
     def _verify(self, credential: str, wanted: Rule, where: Where) -> Steps[Admitted]:
+        if len(credential) > MAX_CREDENTIAL:
+            raise Rejected(Code.MALFORMED, "This is longer than any credential.")
         unverified = formats.parse(credential)
         rules = yield from self.rules_steps()
         digest = sha256(credential.encode()).digest()
@@ -455,7 +460,8 @@ class Guard:
         """Carry out steps, blocking."""
         driver = self._driver
         if driver is None:
-            driver = self._driver = SyncDriver(self._connection)
+            with self._lock:
+                driver = self._driver = self._driver or SyncDriver(self._connection)
         try:
             call = next(steps)
             while True:

@@ -6,6 +6,7 @@ once, and in no other spelling.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -19,6 +20,10 @@ from .where import Where
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DPOP: Final = b"dpop"
+_CERTIFICATE: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+MAX_URL: Final = 7000
+MAX_HEADER: Final = 2048
+MAX_METHOD: Final = 20
 _CARRYING: Final = frozenset({AUTHORIZATION, b"cookie", _DPOP})
 _BELIEVED: Final = frozenset(
     {
@@ -72,21 +77,24 @@ def read(incoming: Incoming, api: Api, proxies: TrustedProxies) -> Read:
         changes=incoming.is_websocket or incoming.method not in SAFE_METHODS,
         with_proof=proves,
     )
-    method: str | None = incoming.method
-    path: str | None = incoming.path
+    method = incoming.method if len(incoming.method) <= MAX_METHOD else None
+    # What the authority would not take as an address of this API is left out: a restricted key is then refused.
+    path = incoming.path if incoming.path.startswith("/") and len(incoming.path) <= MAX_URL else None
     if not OVERRIDING.isdisjoint(fields):
         target = f"{incoming.path}?{incoming.query}" if incoming.query else incoming.path
         path, method = unless_overridden(fields, target, path, method)
     url = proof = None
     if proves:
-        proof = _text(fields, _DPOP) or ""
-        url = f"{incoming.scheme}://{_text(fields, b'host') or ''}{incoming.path}"
+        proof, host = fields.get(_DPOP, b"").decode("latin-1"), _text(fields, b"host") or ""
+        url = f"{incoming.scheme}://{host}{path}"
+        if path is None or method is None or not host or not 0 < len(proof) <= MAX_URL or not url.isprintable():
+            raise Rejected(Code.PROOF_INVALID, "A proof needs one DPoP header, a Host and a path.")
     where = Where(
         client_ip=proxies.client_address(incoming.peer, incoming.headers),
         origin=_text(fields, b"origin"),
         referrer=_text(fields, b"referer"),
         android_app=_android_app(fields) if b"x-android-package" in fields else None,
-        ios_bundle_id=_text(fields, b"x-ios-bundle-identifier"),
+        ios_bundle_id=(_text(fields, b"x-ios-bundle-identifier") or "")[:255] or None,
         method=method,
         path=path,
         url=url,
@@ -124,11 +132,12 @@ def _several() -> Rejected:
 
 def _text(fields: dict[bytes, bytes], name: bytes) -> str | None:
     value = fields.get(name)
-    return None if value is None else value.decode("latin-1")
+    return None if value is None or len(value) > MAX_HEADER else value.decode("latin-1")
 
 
 def _android_app(fields: dict[bytes, bytes]) -> AndroidApp | None:
     certificate = _text(fields, b"x-android-cert")
     if certificate is None:
         return None
-    return AndroidApp(fields[b"x-android-package"].decode("latin-1"), certificate.replace(":", "").lower())
+    package, certificate = _text(fields, b"x-android-package") or "", certificate.replace(":", "").lower()
+    return AndroidApp(package, certificate) if 0 < len(package) <= 255 and _CERTIFICATE.fullmatch(certificate) else None

@@ -13,18 +13,18 @@ from urllib.parse import quote
 from ..core.records import CredentialKind, CredentialRecord, KeyRecord
 from ..core.tokens import TokenRecord
 
-_OTHERS: Final = re.compile(rb"[^a-z0-9]")
+_OTHERS: Final = re.compile(rb"[^a-z0-9]+")
 _PREFIX: Final = b"x-keybearer-"
 
 
 def plainly(name: bytes) -> bytes:
-    """Return a header's name as the most careless server reads it: small letters, and dashes for all else."""
+    """Return a header's name as the most careless server reads it: small letters, and a dash for all else."""
     return _OTHERS.sub(b"-", name.lower())
 
 
 def is_identity(name: bytes) -> bool:
     """Tell whether some server would take a header of this name for one of ours."""
-    return name[:1] in b"xX" and plainly(name).startswith(_PREFIX)
+    return b"eybearer" in name.lower() and plainly(name).lstrip(b"-").startswith(_PREFIX)
 
 
 def without_identity(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -14,6 +14,9 @@ from keybearer.http.identity_headers import is_identity, without_identity
         b"X-Keybearer_User",
         b"x.keybearer.user",
         b"X Keybearer User",
+        b"X--Keybearer-User",
+        b" X-Keybearer-User",
+        b'"X-Keybearer-User"',
     ],
 )
 def test_identity_headers_are_taken_away_in_every_spelling(name: bytes) -> None:
