@@ -65,9 +65,10 @@ async def _contain_key(uow: UnitOfWork, deed: Deed, leaked: Leaked, measure: Mea
         retired = retire_version(
             version, now, grace_in=grace_in, quiet_in=version.quiet_in, key_expires_at=key.expires_at
         )
-        await uow.update(touch(key, now, versions=tuple(retired if v is version else v for v in key.versions)))
-        details = {"version": version.number, "grace_in": grace_in // SECOND}
-        deed.note("key.retire_version", key.id, project_id=key.project_id, details=details)
+        if retired != version:
+            await uow.update(touch(key, now, versions=tuple(retired if v is version else v for v in key.versions)))
+            details = {"version": version.number, "grace_in": grace_in // SECOND}
+            deed.note("key.retire_version", key.id, project_id=key.project_id, details=details)
         return Done.ROTATED
     if await _has_another_secret(uow, key, leaked.version, now):
         versions = tuple(revoke_version(v, now) if v is version else v for v in key.versions)
@@ -103,7 +104,8 @@ async def _contain_client(uow: UnitOfWork, deed: Deed, leaked: Leaked, measure: 
             deed.note("client.disable", client.id, project_id=client.project_id, details={"number": secret.number})
         return Done.DISABLED
     ended = revoke_secret(secret, now) if measure is Measure.REVOKE else retire_secret(secret, now, grace_in=grace_in)
-    await uow.update(touch(client, now, secrets=tuple(ended if one is secret else one for one in client.secrets)))
-    action = "client.revoke_secret" if measure is Measure.REVOKE else "client.retire_secret"
-    deed.note(action, client.id, project_id=client.project_id, details={"number": secret.number})
+    if ended != secret:
+        await uow.update(touch(client, now, secrets=tuple(ended if one is secret else one for one in client.secrets)))
+        action = "client.revoke_secret" if measure is Measure.REVOKE else "client.retire_secret"
+        deed.note(action, client.id, project_id=client.project_id, details={"number": secret.number})
     return Done.REVOKED if measure is Measure.REVOKE else Done.ROTATED

@@ -22,9 +22,10 @@ from ..wire.leaks import (
 from .announcements import announce
 from .authority import Authority, Caller, Deed
 from .incident_views import fields_of, view
-from .keys import check_reason
 from .leak_policies import READ, WRITE
 from .paging import Page, PageQuery, read_page
+from .problems import Problems
+from .text import check_text
 
 FILTERS: Final = ("project_id", "key_id", "kind", "environment", "status")
 MAX_REQUESTS: Final = 500
@@ -61,7 +62,9 @@ async def set_status(
 ) -> IncidentView:
     """Acknowledge, resolve or reopen an incident; what already is so stays untouched."""
     await _visible(authority, caller, WRITE, incident_id)
-    check_reason(body.note)
+    problems = Problems()
+    check_text(problems, body.note, "note", of_several_lines=True)
+    problems.settle()
 
     async def work(uow: UnitOfWork) -> IncidentView:
         incident = await uow.get(Incident, incident_id)

@@ -23,6 +23,7 @@ from ..core.records import State
 from ..core.webhooks import RETRY_IN, Delivery, DeliveryStatus, Webhook
 from ..ports import UnitOfWork
 from .authority import Authority
+from .sealing import CannotOpen
 from .webhooks import signing_secret
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,10 @@ class WebhookDeliveries:
             return False, None, f"the webhook is {webhook.state.value}"
         if authority.fetcher is None:
             return False, None, "this authority reaches nobody"
-        headers = signed(authority, webhook, message)
+        try:
+            headers = signed(authority, webhook, message)
+        except CannotOpen:
+            return False, None, "its signing secret cannot be opened with this keyring"
         try:
             answer = await authority.fetcher.post(
                 webhook.url, message.body.encode(), "application/json", headers, limit=MAX_ANSWER

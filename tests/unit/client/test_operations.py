@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from keybearer.client import AsyncKeybearer, Call, Keybearer, calls
+from keybearer.client import AsyncKeybearer, Call, Found, Keybearer, LeakSource, calls
 from keybearer.client.call import seconds
+from keybearer.core.incidents import SourceKind
+from keybearer.core.leaks import Measure
 from keybearer.core.quota import CalendarUnit
 from keybearer.core.secret import Secret
 from keybearer.wire.keys import RestrictionsSpec
@@ -102,6 +104,49 @@ OPERATIONS: list[tuple[Call[Any], str, str, object, object]] = [
         {"client_secret": None, "scopes": ["openid"]},
         answers.UPSTREAM,
     ),
+    (
+        calls.leaks.check([Found(Secret("s"), LeakSource(SourceKind.LOG, "a.log", 7))], act=True),
+        "POST",
+        "/v1/leaks/check",
+        {
+            "findings": [
+                {
+                    "credential": "s",
+                    "source": {
+                        "kind": "log",
+                        "name": "a.log",
+                        "line": 7,
+                        "column": None,
+                        "at": None,
+                        "client_ip": None,
+                        "commit": None,
+                    },
+                }
+            ],
+            "act": True,
+        },
+        {"findings": [{"state": "unknown"}]},
+    ),
+    (
+        calls.leaks.set_policy("p", measures={"live.secret_key": Measure.ROTATE}, grace_in=timedelta(hours=1)),
+        "PATCH",
+        "/v1/leaks/policies/p",
+        {"measures": {"live.secret_key": "rotate"}, "grace_in": 3600},
+        answers.LEAK_POLICY,
+    ),
+    (calls.leaks.policy("p"), "GET", "/v1/leaks/policies/p", None, answers.LEAK_POLICY),
+    (calls.leaks.urls(start="-7d"), "GET", "/v1/leaks/urls?start=-7d", None, answers.URL_REPORT),
+    (calls.incidents.get("i"), "GET", "/v1/incidents/i", None, answers.INCIDENT),
+    (calls.incidents.resolve("i", note="n"), "POST", "/v1/incidents/i/resolve", {"note": "n"}, answers.INCIDENT),
+    (
+        calls.webhooks.create(project_id="p", name="n", url="https://h.example", events=["ping"]),
+        "POST",
+        "/v1/webhooks",
+        {"project_id": "p", "name": "n", "url": "https://h.example", "events": ["ping"]},
+        answers.ISSUED_WEBHOOK,
+    ),
+    (calls.webhooks.rotate("h", grace_in=0), "POST", "/v1/webhooks/h/rotate", {"grace_in": 0}, answers.ISSUED_WEBHOOK),
+    (calls.webhooks.redeliver("h", "m"), "POST", "/v1/webhooks/h/deliveries/m/redeliver", None, answers.DELIVERY),
     (calls.users.update("u", permissions=[]), "PATCH", "/v1/users/u", {"permissions": []}, answers.USER),
     (calls.users.disable("u"), "POST", "/v1/users/u/disable", None, answers.USER),
     (calls.users.factors("u"), "GET", "/v1/users/u/factors", None, answers.FACTORS),

@@ -15,6 +15,7 @@ from keybearer.core.errors import Conflict, InvalidInput
 from keybearer.core.incidents import SourceKind
 from keybearer.core.lifecycle import Change, IncidentChange
 from keybearer.core.webhooks import RETRY_IN, WebhookEvent
+from keybearer.keyring import FileKeyring, new_document
 from keybearer.services import incidents, keys, leaks, projects, webhooks
 from keybearer.services.paging import PageQuery
 from keybearer.services.webhook_deliveries import WebhookDeliveries
@@ -199,6 +200,18 @@ async def test_messages_to_a_webhook_that_is_off_are_given_up_in_time(world: Emb
         world.clock.move(7)
         await send(world)
         assert len(server.received) == 1
+
+
+async def test_a_secret_that_cannot_be_opened_signs_nothing(world: Embedded, tmp_path: Path) -> None:
+    async with https_server(tmp_path) as server:
+        give_fetcher(world.authority, server.fetcher())
+        issued = await make(world, server.url)
+        await webhooks.ping(world.authority, world.root, issued.webhook.id)
+        object.__setattr__(world.authority, "keyring", FileKeyring(new_document(), "other"))
+        await send(world)
+        assert not server.received
+        (message,) = await messages(world, issued.webhook.id)
+        assert message.why == "its signing secret cannot be opened with this keyring"
 
 
 async def test_a_private_network_is_not_reached(world: Embedded, tmp_path: Path) -> None:
