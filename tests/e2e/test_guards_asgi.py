@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import secrets
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from joserfc import jws
+from joserfc.jwk import ECKey
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -19,6 +25,7 @@ from tests.e2e.test_guards import token
 from tests.support.asgi_server import serving
 from tests.support.fastapi_site import fastapi_site
 from tests.support.guarding import guarding, shop_at
+from tests.support.oauth import basic
 
 COOKIE = "__Host-token"
 
@@ -213,3 +220,44 @@ def test_no_identity_of_a_client_reaches_the_application(shop: Shop, site: str, 
     assert "user_evil" not in [
         value for _, value in send(f"{site}/health", headers={name: "user_evil"}).json()["headers"]
     ]
+
+
+def test_a_token_bound_to_a_key_is_asked_about_with_its_proof_each_time(shop: Shop, site: str, guard: Guard) -> None:
+    key = new_key()
+    client_id, secret = shop.client(grant_types=["client_credentials"])
+    answer = shop.send(
+        "POST", "/oauth/token",
+        data={"grant_type": "client_credentials", "scope": "pages:read", "resource": shop.api["identifier"]},
+        headers={"authorization": basic(client_id, secret), "dpop": proof(key, f"{shop.node.url}/oauth/token", "POST")},
+    )  # fmt: skip
+    bound = answer.json()["access_token"]
+    url = f"{site}/pages/1"
+    before = dict(guard.metrics)["online"]
+    for _ in range(2):
+        fields = {"authorization": f"DPoP {bound}", "dpop": proof(key, url, "GET", bound)}
+        assert send(url, headers=fields).status_code == 200
+    assert dict(guard.metrics)["online"] == before + 2
+    used = {"authorization": f"DPoP {bound}", "dpop": proof(key, url, "GET", bound)}
+    assert send(url, headers=used).status_code == 200
+    for headers in (
+        used,  # a second time
+        bearer(bound),
+        {"authorization": f"DPoP {bound}"},
+        {"authorization": f"DPoP {bound}", "dpop": proof(new_key(), url, "GET", bound)},
+        {"authorization": f"DPoP {bound}", "dpop": proof(key, url + "2", "GET", bound)},
+    ):
+        refused = send(url, headers=headers)
+        assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith('DPoP error="invalid_dpop_proof"')
+
+
+def new_key() -> Any:
+    return ECKey.generate_key("P-256")
+
+
+def proof(key: Any, url: str, method: str, token: str = "") -> str:
+    claims = {"jti": secrets.token_hex(8), "htm": method, "htu": url, "iat": int(time.time())}
+    if token:
+        claims["ath"] = base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
+    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": key.as_dict(private=False)}
+    return str(jws.serialize_compact(header, json.dumps(claims).encode(), key))
