@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ..core.credential import new_id, without_secrets
-from ..core.errors import Conflict, KeybearerError, Unavailable
+from ..core.errors import Conflict, KeybearerError, NotFound, Unavailable
 from ..core.incidents import (
     INCIDENT_ID,
     Incident,
@@ -179,7 +179,10 @@ async def _enter(
         before = advance(before, IncidentChange.REOPEN, now, caller.actor, "It was found again, and still works.")
     action = Done.NONE
     if matters:
-        action = await contain(uow, caller, leaked, measure, case.rules.grace_in, incident.id, now)
+        try:
+            action = await contain(uow, caller, leaked, measure, case.rules.grace_in, incident.id, now)
+        except NotFound:  # it was swept away meanwhile, and opens nothing any more
+            action = Done.NONE
     times = [min(one.at or one.reported_at, now) for one in fresh]
     changed = touch(
         before,

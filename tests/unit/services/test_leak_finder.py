@@ -10,7 +10,7 @@ import bcrypt
 import msgspec
 import pytest
 
-from keybearer.core.errors import Conflict, Unavailable
+from keybearer.core.errors import Conflict, NotFound, Unavailable
 from keybearer.core.incidents import SourceKind
 from keybearer.core.leaks import LeakKind, Measure
 from keybearer.core.lifecycle import Change
@@ -118,6 +118,18 @@ async def test_what_was_deleted_is_told_so_and_left_alone(oauth: OAuth) -> None:
     await clients.set_state(world.authority, world.root, application.client.id, Change.DELETE)
     found = await check(world, token, application.secret)
     assert [(one.state, one.action) for one in found] == [("deleted", "none"), ("deleted", "none")]
+
+
+async def test_what_is_swept_away_meanwhile_stops_nobody(oauth: OAuth, monkeypatch: pytest.MonkeyPatch) -> None:
+    application = await oauth.client()
+    tokens = await (await oauth.consent(application)).tokens()
+
+    async def gone(*_: Any) -> Any:
+        raise NotFound("family", "rt_1")
+
+    monkeypatch.setattr("keybearer.services.leaks.contain", gone)
+    found = await check(oauth.world, tokens["refresh_token"])
+    assert [(one.state, one.action) for one in found] == [("live", "none")]
 
 
 async def test_incidents_that_change_all_the_time_are_given_up(world: Embedded) -> None:
