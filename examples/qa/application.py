@@ -28,8 +28,8 @@ def application(config: Config, database_path: Path) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        yield
+        async with guard:
+            yield
         await authority.close()
-        guard.close()
 
     return front.application(Mount("/api", json_api.application(database, guard)), lifespan=lifespan)

@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 from keybearer.guards import Caller, Code, Guard, Rejected, Rule, Unreachable
 
 from .permissions import MODERATE, READ, WORDS
+from .site.authority import Authority, SignInFailed
 
 if TYPE_CHECKING:
-    from .site.authority import Authority
     from .site.sessions import Session, Tokens
 
 RENEW_BEFORE = 15.0
@@ -70,7 +70,7 @@ class Gate:
         """Tell whether somebody still holds a permission, to decide what to show them."""
         try:
             caller = await self.allowed(session, READ)
-        except (NotSignedIn, Refused):
+        except (NotSignedIn, Refused, SignInFailed):
             return False
         return caller.may(permission)
 

@@ -29,6 +29,13 @@ class SignInFailed(Exception):
     """The sign-in came to nothing; the text is for the person."""
 
 
+class CannotBeReached(SignInFailed):
+    """Keybearer does not answer, or not now: nobody is any less signed in for that."""
+
+    def __init__(self) -> None:
+        super().__init__("Keybearer cannot be asked for now. Please try again.")
+
+
 class Authority:
     """Keybearer, as this application's own client there."""
 
@@ -69,11 +76,13 @@ class Authority:
         return _tokens(said)
 
     async def renewed(self, tokens: Tokens) -> Tokens | None:
-        """Return the next tokens, or ``None`` where the person must sign in anew."""
+        """Return the next tokens, or ``None`` where the person must sign in anew. Raises ``CannotBeReached``."""
         if tokens.refresh is None:
             return None
         try:
             said = await self._token(grant_type="refresh_token", refresh_token=tokens.refresh.reveal())
+        except CannotBeReached:
+            raise
         except SignInFailed:
             return None
         renewed = _tokens(said)
@@ -119,10 +128,12 @@ class Authority:
         try:
             return await self._http.request(method, url, **options)
         except httpx.HTTPError:
-            raise SignInFailed("Keybearer cannot be reached. Please try again.") from None
+            raise CannotBeReached from None
 
 
 def _read(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code >= 500 or response.status_code == 429:
+        raise CannotBeReached
     if response.status_code != 200:
         raise SignInFailed("Keybearer did not accept this sign-in. Please try again.")
     return dict(response.json())

@@ -26,7 +26,7 @@ from ..forum.errors import AgainstTheRules, NotThere, Unreadable
 from ..gate import Gate, NotSignedIn, Refused
 from ..markdown import to_html
 from . import moderating, reading, signing_in, writing
-from .authority import Authority, SignInFailed
+from .authority import Authority, CannotBeReached, SignInFailed
 from .sessions import Sessions
 from .visit import ForeignForm, Visit
 
@@ -151,6 +151,8 @@ class Front:
                     "That form is too old",
                     "Go back, load the page again, and send it once more.",
                 )
+            case CannotBeReached():
+                status, title, headers = 503, "Please try again", {"retry-after": "1"}
             case _:
                 status, title = 400, "You are not signed in"
         return visit.page("problem.html", status, headers, title=title, text=text, problem=problem)

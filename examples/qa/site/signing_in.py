@@ -33,7 +33,8 @@ async def signed_in(visit: Visit) -> Response:
     """Take the answer. It must fit to a sign-in of this very browser, and come from our Keybearer (RFC 9207)."""
     query, before = visit.request.query_params, visit.session
     signing_in = None if before is None else before.signing_in
-    if before is None or signing_in is None or not hmac.compare_digest(query.get("state", ""), signing_in.state):
+    state = query.get("state", "").encode()
+    if before is None or signing_in is None or not hmac.compare_digest(state, signing_in.state.encode()):
         raise SignInFailed("This sign-in was not begun in this browser, or too long ago. Please try again.")
     before.signing_in = None  # an answer counts once
     if query.get("iss") != visit.front.config.issuer:

@@ -82,7 +82,7 @@ class Visit:
     async def form(self) -> dict[str, str]:
         """Return the fields of a form of ours. Raises ``ForeignForm``."""
         origin, site = self.request.headers.get("origin"), self.request.headers.get("sec-fetch-site")
-        if origin not in (None, "null", self.front.origin) or site not in (None, "same-origin", "none"):
+        if origin not in (None, self.front.origin) or site not in (None, "same-origin", "none"):
             raise ForeignForm
         body = bytearray()
         async for chunk in self.request.stream():
@@ -103,7 +103,7 @@ class Visit:
         self, template: str, status: int = 200, headers: Mapping[str, str] | None = None, **words: Any
     ) -> Response:
         """Return a page."""
-        text = self.front.templates.get_template(template).render(visit=self, may=permissions, **words)
+        text = self.front.templates.get_template(template).render(visit=self, **words)
         return HTMLResponse(text, status, {**self.front.headers, **(headers or {})})
 
     def to(self, path: str) -> Response:

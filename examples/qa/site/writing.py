@@ -74,7 +74,8 @@ async def edit(visit: Visit) -> Response:
         return visit.page("edit.html", form=form, post_id=post_id, is_question=row["title"] is not None, problem=None)
     form = await visit.form()
     editor = await visit.allowed(permissions.EDIT)
-    person_id, moderates = editor.user_id or "", editor.may(permissions.MODERATE)
+    assert editor.user_id is not None  # the gate lets in nobody else
+    person_id, moderates = editor.user_id, editor.may(permissions.MODERATE)
     texts = {name: form.get(name, "") for name in ("title", "body", "tags")}
     try:
         await visit.front.change(edits.edit, person_id, post_id, now=_now(), moderates=moderates, **texts)

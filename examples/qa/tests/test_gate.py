@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from examples.qa.gate import Gate, NotSignedIn, Refused
+from examples.qa.site.authority import CannotBeReached
 from examples.qa.site.sessions import Session, Tokens
 from keybearer.core.secret import Secret
 from keybearer.guards import Caller, Code, Rejected, Rule, Unreachable
@@ -30,12 +31,14 @@ class Guard:
 class Authority:
     """Renews tokens, or does not."""
 
-    def __init__(self, renewed: Tokens | None = None) -> None:
+    def __init__(self, renewed: Tokens | Exception | None = None) -> None:
         self.tokens = renewed
         self.asked = 0
 
     async def renewed(self, _tokens: Tokens) -> Tokens | None:
         self.asked += 1
+        if isinstance(self.tokens, Exception):
+            raise self.tokens
         return self.tokens
 
 
@@ -134,3 +137,11 @@ async def test_what_is_shown_hangs_on_what_somebody_holds_now() -> None:
     assert not await gate(Guard(caller())).holds(session(), "qa:moderate")
     assert not await gate(Guard(Rejected(Code.REVOKED))).holds(session(), "qa:vote")
     assert not await gate(Guard(Unreachable("down"))).holds(session(), "qa:vote")
+
+
+@pytest.mark.anyio
+async def test_nobody_is_signed_out_because_keybearer_is_away() -> None:
+    kept = session(lasts=5)
+    with pytest.raises(CannotBeReached):
+        await gate(Guard(caller()), Authority(CannotBeReached())).allowed(kept, "qa:vote")
+    assert kept.tokens is not None

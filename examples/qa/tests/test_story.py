@@ -201,6 +201,7 @@ def test_a_form_of_another_site_or_session_does_nothing(example: Example, chromi
         before = score(example, 1)
         for headers, form in (
             ({"Origin": "https://evil.example"}, {"form_token": token, "vote": "up"}),
+            ({"Origin": "null"}, {"form_token": token, "vote": "up"}),
             ({"Sec-Fetch-Site": "cross-site"}, {"form_token": token, "vote": "up"}),
             ({}, {"form_token": "guessed", "vote": "up"}),
             ({}, {"vote": "up"}),
@@ -208,8 +209,8 @@ def test_a_form_of_another_site_or_session_does_nothing(example: Example, chromi
             done = httpx.post(f"{example.url}/posts/1/vote", data=form, headers=headers, cookies=cookies)
             assert done.status_code == 403
         assert score(example, 1) == before
-        done = httpx.get(f"{example.url}/signed-in?code=x&state=y", cookies=cookies)
-        assert done.status_code == 400
+        for query in ("code=x&state=y", "code=x&state=%C3%A9", "code=x", ""):
+            assert httpx.get(f"{example.url}/signed-in?{query}", cookies=cookies).status_code == 400
         for back in ("//evil.example", "https://evil.example", "/\\evil.example"):
             page.goto(f"{example.url}/sign-in?next={back}")
             assert page.url == f"{example.url}/"
@@ -351,7 +352,9 @@ def test_the_openapi_document_shows_the_guards(example: Example) -> None:
         for operation in methods.values():
             assert operation["security"], path
     vote = document["paths"]["/posts/{post_id}/vote"]["put"]
-    assert {"Bearer": ["qa:vote"]} in vote["security"]
+    assert vote["security"] == [{"Bearer": ["qa:vote"]}]
+    read = document["paths"]["/questions"]["get"]
+    assert read["security"] == [{"ApiKey": ["qa:questions.read"]}, {"Bearer": ["qa:questions.read"]}]
 
 
 def test_the_command_starts_again_with_its_data_and_ends_what_it_began(example: Example, tmp_path: Any) -> None:

@@ -19,6 +19,7 @@ from fastapi.responses import Response as PlainResponse
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer, SecurityScopes
 from starlette.exceptions import HTTPException
 
+from ..core.records import CredentialKind
 from ..http.identity_headers import without_identity
 from .answers import Answer, Refused
 from .asgi import SCOPE_KEY, App, Receive, Scope, Send, closing, incoming_of
@@ -67,7 +68,10 @@ class Guarded:
         async def admit(request: Request, response: Response, asked: SecurityScopes, **shown: Any) -> Caller:
             return await self._admit(request, response, _with_scopes(own, tuple(asked.scopes)))
 
-        schemes = [scheme for scheme in (self._key, self._bearer, self._cookie) if scheme is not None]
+        # Where keys are not taken, the documentation does not offer that header.
+        only_tokens = own.accept == frozenset({CredentialKind.ACCESS_TOKEN})
+        found = (None if only_tokens else self._key, self._bearer, self._cookie)
+        schemes = [scheme for scheme in found if scheme is not None]
         admit.__signature__ = _signature(admit, schemes, names)  # type: ignore[attr-defined]
         return admit
 
