@@ -171,7 +171,7 @@ async def _enter(
     if only_alerts:
         measure = Measure.ALERT
     fresh = [one for one in case.sightings if known is None or not known.knows(one)]
-    if known is not None and not fresh and (not matters or known.action is _DONE[measure]):
+    if known is not None and not fresh and (not matters or not _is_stronger(_DONE[measure], known.action)):
         return Outcome(known.id, Done.NONE)
     incident = before = known or _opened(subject, case, now)
     comes_back = known is not None and known.status is Status.RESOLVED and matters
@@ -253,7 +253,7 @@ def _steps(incident: Incident, action: Done, actor: str, now: Instant) -> tuple[
     steps = incident.steps
     if not steps:
         steps = with_step(steps, Step(now, "opened", actor))
-    if action is not Done.NONE and action is not incident.action:
+    if _is_stronger(action, incident.action):
         steps = with_step(steps, Step(now, action.value, actor))
     return steps
 
@@ -264,8 +264,14 @@ _DONE: Final = {
     Measure.ROTATE: Done.ROTATED,
     Measure.ALERT: Done.ALERTED,
 }
-"""What stands in an incident whose measure was taken: what people changed since then stays as they want it."""
+"""What stands in an incident whose measure was taken. For a place that is known only a stronger one is taken, so that
+what people changed since then stays as they want it.
+"""
 _STRENGTH: Final = (Done.NONE, Done.ALERTED, Done.ROTATED, Done.DISABLED, Done.REVOKED)
+
+
+def _is_stronger(one: Done, other: Done) -> bool:
+    return _STRENGTH.index(one) > _STRENGTH.index(other)
 
 
 def _batches(cases: list[tuple[str, _Case]]) -> list[list[tuple[str, _Case]]]:

@@ -238,6 +238,20 @@ async def test_the_same_place_is_acted_on_when_the_policy_became_stricter(world:
     assert [one.action for one in await check(world, issued.credential)] == ["revoked"]
 
 
+async def test_what_people_undid_stays_undone_while_nothing_new_is_found(world: Embedded) -> None:
+    await set_policy(world, measures={"live.secret_key": Measure.DISABLE})
+    issued = await issue(world)
+    await check(world, issued.credential)
+    await keys.set_state(world.authority, world.root, issued.key.id, Change.ENABLE)
+    for measure in (Measure.DISABLE, Measure.ALERT):
+        await set_policy(world, measures={"live.secret_key": measure})
+        assert [one.action for one in await check(world, issued.credential)] == ["none"]
+    assert await code(world, issued.credential) == "VALID"
+    assert [step.what for step in (await one_incident(world)).history] == ["opened", "disabled"]
+    await set_policy(world, measures={"live.secret_key": Measure.DISABLE})
+    assert [one.action for one in await check(world, issued.credential, line=2)] == ["disabled"]
+
+
 async def test_many_who_report_at_once_make_one_incident(world: Embedded) -> None:
     issued = await issue(world)
     reports = [check(world, issued.credential, line=line) for line in range(20)]
