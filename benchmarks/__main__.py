@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from . import (
+    gateway,
     hostile,
     http,
     inprocess,
@@ -51,6 +52,7 @@ BENCHMARKS: tuple[tuple[str, Benchmark], ...] = (
     ("revocation_guards", revocation_guards.measure),
     ("revocation_sdk", revocation_sdk.measure),
     ("proxies", proxies.measure),
+    ("gateway", gateway.measure),
     ("tokens", tokens.measure),
     ("timing", timing.measure),
     ("sign_in", sign_in.measure),

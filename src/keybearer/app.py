@@ -237,7 +237,9 @@ async def _work(
     shared_limits: SharedMemoryLimiter | None,
 ) -> int:
     async with foundation(settings) as base, contextlib.AsyncExitStack() as stack:
-        node = await _node(base, stack, shared_limits, sweeps=index == 0)
+        node = await _node(base, stack, shared_limits, is_authority=listeners.web is not None)
+        if listeners.web is not None and index == 0:
+            await _work_on_its_own(node, stack)
         if listeners.gateway is not None:
             await stack.enter_async_context(_gateway_of(node, listeners.gateway))
         if listeners.web is not None:
@@ -251,17 +253,13 @@ async def _work(
 
 
 async def _node(
-    base: Foundation, stack: contextlib.AsyncExitStack, shared_limits: SharedMemoryLimiter | None, *, sweeps: bool
+    base: Foundation, stack: contextlib.AsyncExitStack, shared_limits: SharedMemoryLimiter | None, *, is_authority: bool
 ) -> Node:
     from .http.client_address import TrustedProxies
     from .limiters.failures import FailureThrottle
     from .limiters.memory import MemoryLimiter
-    from .services import sweeper
-    from .services.backchannel_logout import BackchannelLogout
     from .services.jwt_tokens import JwtReader
-    from .services.url_watch import UrlWatch
-    from .services.usage_recorder import UsageRecorder
-    from .services.webhook_deliveries import WebhookDeliveries
+    from .services.usage_recorder import Outdated, UsageRecorder
     from .telemetry import Metrics
     from .verify import Engines, Verifier
 
@@ -273,18 +271,27 @@ async def _node(
     throttle = FailureThrottle(settings.failures_per_minute)
     metrics = Metrics()
     authority = replace(authority_of(base, records), throttle=throttle, on_leak=metrics.count_leak)
-    watch = UrlWatch(authority, flush_interval=settings.usage_flush_interval)
-    watch.start()
-    stack.push_async_callback(watch.stop)
-    authority = replace(authority, seen_in_url=watch.seen)
+    if is_authority:  # a node that is a gateway only does not load what it never does
+        from .services.url_watch import UrlWatch
+
+        watch = UrlWatch(authority, flush_interval=settings.usage_flush_interval)
+        watch.start()
+        stack.push_async_callback(watch.stop)
+        authority = replace(authority, seen_in_url=watch.seen)
     stack.callback(authority.passwords.close)
     stack.push_async_callback(authority.outbox.close)
+
+    async def rehash(outdated: Outdated) -> bool:
+        from .services import sweeper
+
+        return await sweeper.rehash(authority, outdated)
+
     recorder = UsageRecorder(
         base.store,
         authority.clock,
         flush_interval=settings.usage_flush_interval,
         on_counts=metrics.count_verifications,
-        rehash=lambda outdated: sweeper.rehash(authority, outdated),
+        rehash=rehash,
     )
     recorder.start()
     stack.push_async_callback(recorder.stop)
@@ -302,20 +309,26 @@ async def _node(
             jwts=JwtReader(authority),
         )
     )
-    if sweeps:
-        sweeping = sweeper.Sweeper(authority)
-        sweeping.start()
-        stack.push_async_callback(sweeping.stop)
-        notices = BackchannelLogout(authority)
-        notices.start()
-        stack.push_async_callback(notices.stop)
-        messages = WebhookDeliveries(authority, metrics.count_webhook)
-        messages.start()
-        stack.push_async_callback(messages.stop)
     metrics.observe("keybearer_cached_records", "Records that this process keeps.", lambda: len(records))
     metrics.observe("keybearer_view_fresh", "Whether the cache may be trusted now.", lambda: float(records.is_fresh))
     metrics.observe("keybearer_event_seq", "The newest event that this process has seen.", lambda: records.applied)
     return Node(authority, records, verifier, TrustedProxies(settings.proxies), metrics)
+
+
+async def _work_on_its_own(node: Node, stack: contextlib.AsyncExitStack) -> None:
+    """Start what one process of a node does unasked."""
+    from .services.backchannel_logout import BackchannelLogout
+    from .services.sweeper import Sweeper
+    from .services.webhook_deliveries import WebhookDeliveries
+
+    authority = node.authority
+    for worker in (
+        Sweeper(authority),
+        BackchannelLogout(authority),
+        WebhookDeliveries(authority, node.metrics.count_webhook),
+    ):
+        worker.start()
+        stack.push_async_callback(worker.stop)
 
 
 async def _serve_web(node: Node, listener: socket.socket, ready: Callable[[], None]) -> int:

@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core.errors import KeybearerError, Rejected
 from ..core.routes import Cors, Matched, Route, RouteTable
@@ -27,7 +27,6 @@ from ..http.refusals import rate_limit_header
 from ..services.authority import Authority
 from ..settings import Settings
 from ..verify import Verifier
-from .bff import Bffs
 from .door import Admission, Doorkeeper
 from .forwarding import about_the_way, fields_for_client, fields_for_upstream, target_for, went_in_a_circle
 from .fresh import fresh
@@ -38,6 +37,9 @@ from .phantom import PhantomTokens
 from .relay import Relay
 from .secrets import UpstreamSecrets
 from .upstream import Unwilling, Upstream
+
+if TYPE_CHECKING:
+    from .bff import Bffs
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class Gateway:
         self._may_reach = may_reach
         self._count = count
         self._secrets = UpstreamSecrets(authority)
-        self._bffs = Bffs(authority, verifier, self._secrets)
+        self._made_bffs: Bffs | None = None
         self._door = Doorkeeper(authority, verifier, self._session_token)
         self._phantoms = PhantomTokens(authority)
         self._connections: set[Inbound] = set()
@@ -216,9 +218,16 @@ class Gateway:
                 self._tls.load_verify_locations(cafile=self.settings.fetch_ca)
         return self._tls
 
+    def _bffs(self) -> Bffs:
+        if self._made_bffs is None:
+            from .bff import Bffs  # the grants and JOSE are loaded when a route has people sign in
+
+            self._made_bffs = Bffs(self._authority, self._verifier, self._secrets)
+        return self._made_bffs
+
     async def _session_token(self, route: Route, request: Request) -> str | None:
         site = self._table.session_of(route)
-        return None if site is None else await self._bffs.token_for(site, request)
+        return None if site is None else await self._bffs().token_for(site, request)
 
     # One request.
 
@@ -273,7 +282,7 @@ class Gateway:
         outside = f"{scheme}://{request.authority.decode('ascii').lower()}"
         if match.bff_page:
             exchange.route = match.routes[0]
-            page = await self._bffs.page(match.routes[0], match.bff_page, request, outside, client_ip)
+            page = await self._bffs().page(match.routes[0], match.bff_page, request, outside, client_ip)
             raise Answered(page.status, page.fields, page.body)
         route = exchange.route = self._chosen(match, request, exchange)
         if went_in_a_circle(request):
