@@ -185,7 +185,8 @@ def test_questions_are_found_by_words_and_sorted(db: sqlite3.Connection) -> None
 
 
 @pytest.mark.parametrize(
-    "typed", ['"', "a AND", "NEAR(", "title:x", "*", "'; DROP TABLE post", "x" * 5000, "( ^ )", "🔑"]
+    "typed",
+    ['"', "a AND", "AND b", "NOT c d", "NEAR(", "title:x", "*", "'; DROP TABLE post", "x" * 5000, "( ^ )", "🔑"],
 )
 def test_whatever_is_typed_into_the_search_is_words(db: sqlite3.Connection, typed: str) -> None:
     asked(db)
