@@ -32,6 +32,13 @@ class Scene(Generic[P]):
         """What curl gets from the proxy."""
         return curl(self.proxy.url + path, *arguments)
 
+    @property
+    def heard(self) -> dict[str, str]:
+        """What headers the site heard last, by name in lower case, as some proxies write them; none comes twice."""
+        headers = self.site.last_headers
+        assert len(headers) == len({name.lower() for name, _ in headers})
+        return {name.lower(): value for name, value in headers}
+
 
 @contextmanager
 def guarded_site(home: Path, proxy: P, configuration: Path, log_folder: str) -> Iterator[Scene[P]]:
