@@ -60,7 +60,8 @@ class Follower:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        # Replaced and never changed: the thread goes over it while others come and go.
+        self._listeners: tuple[weakref.ref[Listener], ...] = ()
         self._renew()
 
     def _renew(self) -> None:
@@ -80,12 +81,15 @@ class Follower:
 
     def attach(self, listener: Listener) -> None:
         """Tell a listener from now on; held weakly."""
-        self._listeners.add(listener)
+        self._listeners = (*self._others(listener), weakref.ref(listener))
 
     def detach(self, listener: Listener) -> bool:
         """Tell it no more; true when nobody is left."""
-        self._listeners.discard(listener)
+        self._listeners = self._others(listener)
         return not self._listeners
+
+    def _others(self, listener: Listener) -> tuple[weakref.ref[Listener], ...]:
+        return tuple(one for one in self._listeners if one() not in (None, listener))
 
     def ensure(self) -> None:
         """Begin to follow in this process, unless that is being done."""
@@ -121,6 +125,11 @@ class Follower:
                         reachable = False
                     longest = min(LONGEST_WAIT_IN, 0.05 * 2.0 ** min(failures, 10))
                     closing.wait(longest * (0.5 + random.random() / 2))  # noqa: S311 — no secret, only apart from others
+                except Exception:
+                    # Perhaps not everybody was told: nothing that was heard counts any more.
+                    log.exception("the event stream is begun anew")
+                    self.fresh_until, self._has_begun = 0, False
+                    closing.wait(LONGEST_WAIT_IN)
                 else:
                     if not reachable:
                         log.info("the event stream is followed again")
@@ -169,8 +178,9 @@ class Follower:
             self._gaps = 0
             heard.start_over(seq)
             self._has_begun = True
-            for listener in tuple(self._listeners):
-                listener.heard_nothing()
+            for known in self._listeners:
+                if (listener := known()) is not None:
+                    listener.heard_nothing()
             return
         if not self._has_begun or seq != heard.applied + 1:
             raise self._gap()
@@ -178,8 +188,9 @@ class Follower:
         # First noted, then dropped: a fill in between sees that it is too old.
         at = (event.at - _EPOCH) // _MICROSECOND * 1000
         heard.note(seq, at, event.subject)
-        for listener in tuple(self._listeners):
-            listener.heard_event(seq, at, notice.type, event.subject)
+        for known in self._listeners:
+            if (listener := known()) is not None:
+                listener.heard_event(seq, at, notice.type, event.subject)
 
     def _gap(self) -> Gap:
         self._gaps += 1
