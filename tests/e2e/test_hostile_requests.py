@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import httpx
 import pytest
 
 from tests.e2e.guarded import DEPLOY, adapted, authority_for_guards, ports_of
-from tests.e2e.shop import Shop
+from tests.e2e.shop import API, Shop
 from tests.support import hostile_requests as hostile
 from tests.support.caddy import Caddy, find_caddy
 from tests.support.envoy import Envoy, find_envoy
@@ -130,6 +131,37 @@ def test_a_key_in_another_header_of_the_api_does_not_reach_the_site(scene: Scene
     # Envoy hands on over HTTP what its configuration lists, and this stands in none of ours.
     assert status == (b"401" if scene.name == "envoy-http" else b"200")
     assert hostile.complaints(scene.upstream.received, secret=credential) == []
+
+
+def token_of(shop: Shop) -> bytes:
+    """An access token for the site."""
+    client_id, secret = shop.client(grant_types=["client_credentials"], token_endpoint_auth_method="client_secret_post")
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret, "resource": API}
+    answer = httpx.post(f"{shop.node.url}/oauth/token", data=form, trust_env=False)
+    return bytes(answer.json()["access_token"].encode())
+
+
+def test_a_page_of_another_site_opens_no_websocket_with_the_cookie_of_its_visitor(scene: Scene) -> None:
+    """Some proxies take ``Upgrade`` away when they ask. Spec: CWE-1385."""
+    handshake = (
+        *(b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"),
+        *(b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Cookie: __Host-token=" + token_of(scene.shop)),
+    )
+    api = f"/v1/apis/{scene.shop.api['id']}"
+    scene.shop.call("PATCH", api, {"token_cookie": "__Host-token"})
+    try:
+        statuses = [
+            send(scene.proxy.port, hostile.request("socket", *handshake, *said, authorized=False)).split(b" ")[1]
+            for said in (
+                (b"Sec-Fetch-Site: cross-site", b"Origin: https://evil.example"),
+                (b"Sec-Fetch-Site: same-origin",),
+            )
+        ]
+    finally:
+        scene.shop.call("PATCH", api, {"token_cookie": ""})
+    assert statuses[0] == b"403"
+    assert statuses[1] == b"200"  # the site here speaks no WebSocket
+    assert len(scene.upstream.received) == 1
 
 
 def test_a_key_for_one_path_opens_no_other(scene: Scene) -> None:

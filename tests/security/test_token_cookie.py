@@ -53,7 +53,8 @@ async def test_a_cookie_reads_and_only_the_very_site_changes(site: Site) -> None
         for other in ("cross-site", "same-site", "none", "same-origin, cross-site"):
             assert await site.status(method, sec_fetch_site=other, origin="https://shop.example") == 403, other
         assert await site.status(method, sec_fetch_site="same-origin") == 200, method
-    assert await site.status(upgrade="websocket") == 403
+    for field in ("upgrade", "sec_websocket_key", "sec_websocket_version"):
+        assert await site.status(**{field: "any"}) == 403, field
     assert await site.status(upgrade="websocket", sec_fetch_site="same-origin") == 200
     assert await site.status(x_http_method_override="DELETE") == 403
 

@@ -35,6 +35,9 @@ from .reply import Again, Ask, EdgeRequest, Reply, Steps
 PATH: Final = b"/forward-auth"
 NGINX_PATH: Final = b"/forward-auth/nginx"
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+HANDSHAKE: Final = frozenset({b"upgrade", b"sec-websocket-key", b"sec-websocket-version"})
+"""What opens a WebSocket, by which a page of another site could read along (CWE-1385). nginx and Traefik take
+``Upgrade`` away when they ask."""
 
 
 class Asked(NamedTuple):
@@ -162,7 +165,7 @@ class ForwardAuthEdge:
             query=query,
             query_allowed=api is not None and api.allow_publishable_in_query,
             token_cookie=b"" if api is None else api.token_cookie.encode("ascii"),
-            changes=method not in SAFE_METHODS or b"upgrade" in fields,
+            changes=method not in SAFE_METHODS or not HANDSHAKE.isdisjoint(fields),
             with_proof=proves,
         )
         return Asked(found.credential, requirement, proves, found.place is Place.QUERY)
