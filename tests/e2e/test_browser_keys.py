@@ -20,11 +20,13 @@ from keybearer.guards.asgi import GuardMiddleware
 from keybearer.guards.cors import CorsMiddleware, CorsPolicy
 from tests.e2e.browser_pages import Pages
 from tests.e2e.curl import curl
+from tests.e2e.gated import gated
 from tests.e2e.guarded import DEPLOY, Scene, guarded_site
 from tests.support.asgi_server import serving
 from tests.support.caddy import Caddy, find_caddy
 from tests.support.chromium import Chromium, find_chromium, running
 from tests.support.nginx import Nginx, find_nginx
+from tests.support.upstream import Upstream, plain
 
 SCRIPT = "document.title = 'The map is here';"
 ALLOWED, REFUSED = "The map is here", "Page"
@@ -393,7 +395,50 @@ def test_an_application_that_guards_itself_does_the_same(application: World) -> 
     _, secret = application.scene.shop.key("pages:read")
     seen = application.fetch("shop", f"/maps.js?key={secret}")
     assert seen["status"] == 401
+    assert "Credentials in a URL end up in logs" in seen["headers"]["www-authenticate"]
     assert secret not in str(seen)
+
+
+ROUTE = """
+[[routes]]
+name = "browser"
+upstream = "{upstream}"
+path = "/maps.js"
+api = "https://site.example"
+permissions = "pages:read"
+cors = {{ origins = ["{origin}"] }}
+"""
+
+
+def test_the_gateway_does_the_same_and_keeps_the_key_from_its_upstream(browser: Chromium, tmp_path: Path) -> None:
+    script_of = plain(200, SCRIPT.encode(), "Content-Type: text/javascript", "Cache-Control: public, max-age=60")
+    with ExitStack() as stack:
+        pages = Pages()
+        stack.callback(pages.stop)
+        upstream = Upstream({"/maps.js": script_of})
+        stack.callback(upstream.stop)
+        route = ROUTE.format(upstream=upstream.url, origin=pages.origin("shop"))
+        scene = stack.enter_context(gated(tmp_path, upstream, routes=route))
+        scene.shop.call("PATCH", f"/v1/apis/{scene.shop.api['id']}", {"allow_publishable_in_query": True})
+        world = World(Scene(scene.shop, upstream, Served(scene.url)), pages, browser)  # type: ignore[arg-type]
+        key = world.key(origins=[pages.origin("shop")])
+        tag = script(f"{world.api}/maps.js?key={key}&v=1")
+        assert world.title("shop", tag) == ALLOWED
+        assert [asked.target for asked in upstream.asked] == ["/maps.js?v=1"]
+        assert key not in str(upstream.asked)
+        assert world.title("thief", tag) == REFUSED
+        assert world.title("shop", f"<meta name=referrer content=no-referrer>{tag}") == REFUSED
+        answer = curl(f"{world.api}/maps.js?key={key}", "-e", pages.origin("shop") + "/")
+        assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        _, secret = scene.shop.key("pages:read")
+        answer = curl(f"{world.api}/maps.js", "-H", f"X-Api-Key: {secret}")
+        assert (answer.status, answer.headers["cache-control"]) == (200, "public, max-age=60")
+        seen = world.fetch("shop", f"/maps.js?key={secret}")
+        assert "Credentials in a URL end up in logs" in seen["headers"]["www-authenticate"]
+        assert secret not in str(seen)
+        assert world.fetch("shop", "/maps.js", headers={"X-Api-Key": key})["body"] == SCRIPT
+        assert world.fetch("thief", "/maps.js", headers={"X-Api-Key": key}) == {"blocked": "TypeError"}
 
 
 def _token(world: World, scope: str) -> str:

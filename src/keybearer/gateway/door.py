@@ -34,7 +34,8 @@ NOTHING: Final[frozenset[str]] = frozenset()
 class Admission(NamedTuple):
     """A request that may pass, and what may have carried its credential: fields, names in the query, a cookie.
 
-    ``credential`` and ``requirement`` let a long answer be looked at again.
+    ``in_url`` is true where the query did: then nobody shall keep the answer. ``credential`` and ``requirement`` let a
+    long answer be looked at again.
     """
 
     verified: Verified | None = None
@@ -43,6 +44,7 @@ class Admission(NamedTuple):
     cookie: str = ""
     credential: str = ""
     requirement: Requirement | None = None
+    in_url: bool = False
 
 
 PUBLIC: Final = Admission()
@@ -67,16 +69,24 @@ class Doorkeeper:
         if len(request.said) < len(request.fields):
             refuse_several(request.fields, key_header)
         proofs = request.all_of(b"dpop")
-        credential, in_cookie = await self._credential(route, request, api, key_header, bool(proofs))
+        credential, place = await self._credential(route, request, api, key_header, bool(proofs))
         requirement = _requirement(route, request, api, client_ip)
-        if proofs and not in_cookie:
+        if proofs and place is not Place.COOKIE:
             requirement = requirement._replace(key_thumbprint=await self._prove(credential, proofs[0], request, url))
         try:
             verified = self._verifier.verify_now(credential, requirement)
         except NotReady:
             verified = await self._verifier.verify(credential, requirement)
         without = QUERY_NAMES if api.allow_publishable_in_query else NOTHING
-        return Admission(verified, (AUTHORIZATION, key_header), without, api.token_cookie, credential, requirement)
+        return Admission(
+            verified,
+            (AUTHORIZATION, key_header),
+            without,
+            api.token_cookie,
+            credential,
+            requirement,
+            in_url=place is Place.QUERY,
+        )
 
     def refusal(self, rejection: Rejected, route: Route, request: Request) -> tuple[int, HeaderList]:
         """Return the status and fields of the public answer to a credential that does not open this door."""
@@ -94,8 +104,8 @@ class Doorkeeper:
 
     async def _credential(
         self, route: Route, request: Request, api: Api, key_header: bytes, with_proof: bool
-    ) -> tuple[str, bool]:
-        """Return the one credential of a request, and whether it is a session's."""
+    ) -> tuple[str, Place]:
+        """Return the one credential of a request, and where it was: a session's is in a cookie."""
         token = await self._session_token(route, request)
         fields = request.said
         cookies = request.all_of(b"cookie")
@@ -115,10 +125,10 @@ class Doorkeeper:
         except Missing:
             if token is None:
                 raise
-            return token, True
+            return token, Place.COOKIE
         if token is not None:
             raise Rejected(Code.MALFORMED, "Send exactly one credential; this request carries several.")
-        return found.credential, found.place is Place.COOKIE
+        return found.credential, found.place
 
     async def _prove(self, credential: str, proof: bytes, request: Request, url: str) -> str:
         """Return the thumbprint of the key that a proof is made with. Spec: RFC 9449 §7.1."""

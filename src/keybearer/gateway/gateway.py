@@ -50,6 +50,8 @@ BOOT: Final = secrets.token_hex(6)
 _COUNT: Final = itertools.count(1)
 _PREFLIGHT: Final = "access-control-request-method"
 _JSON: Final = (b"content-type", b"application/problem+json")
+_KEPT_BY_NOBODY: Final = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
+"""For answers to a URL that holds a key: a cache would give them to other sites, and the URL is told to nobody."""
 ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
@@ -360,6 +362,9 @@ class Gateway:
             kept = fields_for_client(received, route, outside, upgrade=upgrade)
             if exchange.said_to_browsers:
                 kept = [(name, value) for name, value in kept if name not in SAID]
+            if admission.in_url:
+                own = {name for name, _ in _KEPT_BY_NOBODY}
+                kept = [*((name, value) for name, value in kept if name not in own), *_KEPT_BY_NOBODY]
             return [*kept, *exchange.own_fields]
 
         def streaming(begins: bool) -> None:
