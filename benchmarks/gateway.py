@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -61,7 +62,9 @@ def measure(*, quick: bool) -> Sequence[Figure]:
 
         module = [sys.executable, "-m"]
         site = start(*module, "benchmarks.bare_site", place=1)
-        gateway, key = _gateway(scratch, site.url, stack)
+        stock = stocked(scratch, site.url)
+        key = stock.key
+        gateway = start(command(), "gateway", "--data", str(stock.data), *stock.arguments(free_port()))
         rivals = {
             f"aiohttp {version('aiohttp')}": start(*module, "benchmarks.rival_proxies", "aiohttp", site.url),
             f"uvicorn {version('uvicorn')} and httpx {version('httpx')}": start(
@@ -96,16 +99,31 @@ def measure(*, quick: bool) -> Sequence[Figure]:
     return figures
 
 
-def _gateway(scratch: Path, site: str, stack: ExitStack) -> tuple[Running, str]:
-    """Return a node that is a gateway only, and a key that opens its routes."""
+class Stocked(NamedTuple):
+    """A data directory with an API, a project and a key, and a file of routes that the key opens."""
+
+    data: Path
+    routes: Path
+    root_key: str
+    project_id: str
+    key: str
+
+    def arguments(self, port: int) -> list[str]:
+        """Return what makes a gateway of a command line."""
+        return ["--gateway-port", str(port), "--gateway-routes", str(self.routes)]
+
+
+def stocked(scratch: Path, site: str) -> Stocked:
+    """Make the data that a gateway before this site needs."""
     data = scratch / "data"
     root_key = str(app.init(load({"data": data}), "benchmark@example.com", "correct horse battery staple")["root_key"])
     routes = scratch / "routes.toml"
     routes.write_text(ROUTES.format(site=site, api=API))
-    with running(serve(data), scratch / "authority.log") as authority:
-        http = stack.enter_context(
-            httpx.Client(base_url=authority.url, headers={"authorization": f"Bearer {root_key}"}, trust_env=False)
-        )
+    headers = {"authorization": f"Bearer {root_key}"}
+    with (
+        running(serve(data), scratch / "authority.log") as authority,
+        httpx.Client(base_url=authority.url, headers=headers, trust_env=False) as http,
+    ):
 
         def make(path: str, **body: object) -> dict[str, object]:
             answer = http.post(path, json=body)
@@ -116,20 +134,14 @@ def _gateway(scratch: Path, site: str, stack: ExitStack) -> tuple[Running, str]:
         project = make("/v1/projects", name="Shop", enabled_apis=[api["id"]])
         key = str(make("/v1/keys", project_id=project["id"], name="web")["credential"])
         make("/v1/secrets", name="maps-key", value="third-party-maps-key-0123456789")
+    return Stocked(data, routes, root_key, str(project["id"]), key)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = [
-        command(),
-        "gateway",
-        "--data",
-        str(data),
-        "--gateway-port",
-        str(port),
-        "--gateway-routes",
-        str(routes),
-    ]
-    return stack.enter_context(running(arguments, scratch / "gateway.log")), key
+        return int(free.getsockname()[1])
 
 
 def _download(gateway: Running, path: str, key: str, size: int) -> float:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 from .figures import Figure, Goal, Spread
-from .guards import Guards, guarded
+from .guards import guarded
 from .wire import Line
 
 CONNECTIONS = 8
@@ -37,7 +38,7 @@ def measure(*, quick: bool) -> Sequence[Figure]:
             with scene.proxy(name, file) as proxy:
                 if proxy is None:
                     continue
-                late, refusals = asyncio.run(_revoke(scene, proxy.port, 10 if quick else 100))
+                late, refusals = asyncio.run(revoke_many(scene, proxy.port, 10 if quick else 100))
             figures.append(
                 Figure(
                     f"accepted after a revoke, through {what}: worst",
@@ -52,9 +53,10 @@ def measure(*, quick: bool) -> Sequence[Figure]:
     return figures
 
 
-async def _revoke(scene: Guards, port: int, rounds: int) -> tuple[list[float], list[float]]:
+async def revoke_many(scene: Any, port: int, rounds: int, path: str = "/index.html") -> tuple[list[float], list[float]]:
+    """Return, for each connection, when the last request got through after a revoke, and the first refusal."""
     line = await Line.to(scene.server.host, scene.server.port, scene.stocked.root_key)
-    visitors = [_Visitor(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(CONNECTIONS)]
+    visitors = [_Visitor(path, *await asyncio.open_connection("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     late: list[float] = []
     refusals: list[float] = []
     for _ in range(rounds):
@@ -92,13 +94,14 @@ async def _last_admission(visitor: _Visitor, credential: str, acknowledged: floa
 class _Visitor:
     """One keep-alive connection to a proxy."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._path = path
         self._reader = reader
         self._writer = writer
 
     async def status(self, credential: str) -> int:
         """Return the status of one GET; reads its body too."""
-        head = f"GET /index.html HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {credential}\r\n\r\n"
+        head = f"GET {self._path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {credential}\r\n\r\n"
         self._writer.write(head.encode())
         answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         fields = dict(line.split(b": ", 1) for line in answer.split(b"\r\n")[1:] if b": " in line)

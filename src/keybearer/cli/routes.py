@@ -11,7 +11,6 @@ import msgspec
 import typer
 
 from ..client import calls
-from ..core.errors import InvalidInput
 from ..wire.routes import CreateRoute, RouteView, UpdateRoute
 from . import output
 from .options import StateFilter
@@ -49,16 +48,16 @@ def _requests(route: RouteView) -> str:
 
 
 def _fields(source: str) -> dict[str, Any]:
-    """Return what a file says; raises ``InvalidInput``."""
+    """Return what a file says; raises ``BadParameter``."""
     import tomllib
 
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
         found = tomllib.loads(text) if source.endswith(".toml") else json.loads(text)
     except (OSError, ValueError) as error:
-        raise InvalidInput.of("from", f"{source} cannot be read: {error}") from error
+        raise typer.BadParameter(f"{source} cannot be read: {error}", param_hint="--from") from error
     if not isinstance(found, dict):
-        raise InvalidInput.of("from", "must be one table of fields")
+        raise typer.BadParameter("it must be one table of fields", param_hint="--from")
     return found
 
 
@@ -66,7 +65,7 @@ def _read(source: str, kind: Any) -> dict[str, Any]:
     try:
         body = msgspec.convert(_fields(source), kind)
     except msgspec.ValidationError as error:
-        raise InvalidInput.of("from", str(error)) from error
+        raise typer.BadParameter(str(error), param_hint="--from") from error
     return {name: getattr(body, name) for name in body.__struct_fields__}
 
 

@@ -29,10 +29,12 @@ from tests.support.answers import (
     LINK,
     PLAN,
     PROJECT,
+    ROUTE,
     SENT,
     SESSION,
     SIGNING_KEY,
     UPSTREAM,
+    UPSTREAM_SECRET,
     URL_REPORT,
     USAGE,
     USER,
@@ -133,6 +135,12 @@ COMMANDS: list[tuple[str, object, str, object, str]] = [
     ("webhooks ping hook_1", DELIVERY, "POST /v1/webhooks/hook_1/ping", None, "msg_1"),
     ("webhooks deliveries hook_1 --status dead", page(DELIVERY), "GET /v1/webhooks/hook_1/deliveries?status=dead&limit=50", None, "it answered 503"),
     ("webhooks redeliver hook_1 msg_1", DELIVERY, "POST /v1/webhooks/hook_1/deliveries/msg_1/redeliver", None, "msg_1"),
+    ("routes list --name maps", page(ROUTE), "GET /v1/routes?name=maps&limit=50", None, "rte_1  maps  GET */maps"),
+    ("routes show rte_1", ROUTE, "GET /v1/routes/rte_1", None, "maps-key (query)"),
+    ("routes disable rte_1", ROUTE, "POST /v1/routes/rte_1/disable", None, "rte_1 disabled"),
+    ("secrets list", page(UPSTREAM_SECRET), "GET /v1/secrets?limit=50", None, "sec_1  maps-key  2"),
+    ("secrets show sec_1", UPSTREAM_SECRET, "GET /v1/secrets/sec_1", None, "maps-key"),
+    ("secrets update sec_1 --description Maps", UPSTREAM_SECRET, "PATCH /v1/secrets/sec_1", {"description": "Maps"}, "Maps"),
     ("upstreams disable idp_1", UPSTREAM, "POST /v1/upstreams/idp_1/disable", None, "idp_1 disabled"),
     (
         "clients create --project p --name Shop --redirect https://shop.example/callback --set access_token_in=300 --set contacts=[\"a@example.com\"]",
@@ -180,6 +188,23 @@ def test_a_providers_secret_comes_on_standard_input_alone(run: Callable[..., Any
     result = run("upstreams", "create", *named, "--client-secret-stdin", answers=[UPSTREAM], stdin="hush\n")
     assert json.loads(result.recorder.request.content)["client_secret"] == "hush"
     assert "hush" not in result.stdout + result.stderr
+
+
+def test_an_upstream_secret_comes_from_standard_input_and_is_never_shown(run: Callable[..., Any]) -> None:
+    result = run("secrets", "create", "maps-key", answers=[UPSTREAM_SECRET], stdin="hush-hush\n")
+    assert "hush" not in result.output
+    result = run("secrets", "rotate", "sec_1", answers=[UPSTREAM_SECRET], stdin="hush-hush\n")
+    assert "hush" not in result.output
+
+
+def test_a_route_is_made_from_a_file(run: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "route.toml"
+    file.write_text('name = "maps"\nupstream = "https://maps.example.com"\npublic = true\n')
+    assert "maps-key (query)" in run("routes", "create", "--from", str(file), answers=[ROUTE]).output
+    file.write_text("retries = 2\n")
+    assert "rte_1" in run("routes", "update", "rte_1", "--from", str(file), answers=[ROUTE]).output
+    file.write_text("retries = 9\n")
+    assert run("routes", "update", "rte_1", "--from", str(file), answers=[]).exit_code == 2
 
 
 def test_a_field_that_clients_do_not_have_is_refused_before_anything_is_sent(
