@@ -249,6 +249,19 @@ def test_acting_revokes_the_live_one_and_a_second_scan_is_clean_of_it(corpus: Co
         (corpus.folder / "app.log").unlink()
 
 
+def test_strange_names_and_times_do_not_keep_the_authority_from_learning(corpus: Corpus, tmp_path: Path) -> None:
+    text = corpus.credentials["live"]
+    for name in ("line\nbreak", "escape\x1b[2J", "surrogate\udcff", "x" * 200):
+        (tmp_path / name).write_text(f"0001-01-01T00:00:00Z {text}\n9999-12-31T23:59:59Z {text}\n")
+    node = corpus.shop.node
+    node.environment = {"KEYBEARER_KEY": node.root_key, "KEYBEARER_URL": node.url}
+    done = node.run("leaks", "scan", str(tmp_path), "-f", "jsonl")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["finding"]["state"] for one in lines[:-1]] == ["live"] * 8
+    assert not any("at" in one["finding"] for one in lines[:-1])
+    assert "\x1b" not in node.run("leaks", "scan", str(tmp_path)).stdout
+
+
 def test_an_authority_that_does_not_answer_is_said(corpus: Corpus) -> None:
     code, findings, summary = corpus.scan("--url", "http://127.0.0.1:9")
     assert code == 1

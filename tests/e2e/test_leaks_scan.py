@@ -199,7 +199,8 @@ def test_git_history(tmp_path: Path) -> None:
     [blob] = [one for one in findings if one["rule"] == "secret_key"]
     assert (blob["commit"], blob["at"], blob["line"]) == (first, "2026-01-02T03:04:05Z", 2)
     assert summary["troubles"] == 0
-    assert found("--git", str(tmp_path.parent / "none"))[0] == 2
+    for more in ((), ("--resume", str(state))):
+        assert found("--git", str(tmp_path.parent / "none"), *more)[0] == 2
 
 
 def test_basic_credentials_in_a_header_dump() -> None:

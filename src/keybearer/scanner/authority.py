@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from ..client import Keybearer
+from ..client import InvalidRequest, Keybearer
 from ..client.leaks import Found
 from ..core.incidents import SourceKind
 from ..wire.leaks import MAX_PLACE, CheckedFinding, LeakSource
@@ -23,11 +23,21 @@ class AuthorityMatcher:
 
     def check(self, sightings: Sequence[Sighting], *, act: bool) -> Sequence[Verdict]:
         """Return what the authority says of each; raises ``ClientError``."""
-        found = [Found(one.credential, _source(one.place)) for one in sightings]
-        return [
-            _verdict(answer, one)
-            for answer, one in zip(self._client.leaks.check(found, act=act).findings, sightings, strict=True)
-        ]
+        return [_verdict(answer, one) for answer, one in zip(self._ask(sightings, act), sightings, strict=True)]
+
+    def _ask(self, sightings: Sequence[Sighting], act: bool) -> list[CheckedFinding]:
+        try:
+            return self._send(sightings, [_source(one.place) for one in sightings], act)
+        except InvalidRequest:
+            # One place that the authority does not take must not keep it from learning of the others.
+            if len(sightings) == 1:
+                return self._send(sightings, [LeakSource(kind=_KINDS[sightings[0].place.kind])], act)
+            half = len(sightings) // 2
+            return [*self._ask(sightings[:half], act), *self._ask(sightings[half:], act)]
+
+    def _send(self, sightings: Sequence[Sighting], sources: Sequence[LeakSource], act: bool) -> list[CheckedFinding]:
+        found = [Found(one.credential, source) for one, source in zip(sightings, sources, strict=True)]
+        return self._client.leaks.check(found, act=act).findings
 
 
 def _source(place: Place) -> LeakSource:

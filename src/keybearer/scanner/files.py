@@ -7,6 +7,7 @@ pipes inside directories are not opened, since they may never end.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from fnmatch import fnmatch
 from typing import Final
 
 from ..formats.redaction import redact
+from .matching import best
 from .sightings import Trouble
 
 STDIN: Final = "-"
 _GIT: Final = ".git"
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(slots=True)
@@ -98,8 +101,9 @@ class Walk:
 
 
 def shown(path: str) -> str:
-    """Return a path as it may be shown: a file's name, too, may hold a credential."""
-    return redact(os.fsencode(path)).decode("utf-8", "replace")
+    """Return a path as it may be shown and sent: without credentials, and with control characters escaped."""
+    text = redact(os.fsencode(path), best()).decode("utf-8", "replace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def trouble(path: str, error: OSError) -> Trouble:

@@ -33,8 +33,14 @@ _MAX_LOG: Final = 1 << 20
 
 
 def heads(repository: str) -> str:
-    """Return a digest of where all references point: while it is the same, so is the list of objects."""
-    return hashlib.sha256(_output(repository, "for-each-ref", "--format=%(objectname) %(refname)")).hexdigest()
+    """Return a digest of where all references point: while it is the same, so is the list of objects.
+
+    Empty where there is no repository that can be read; ``search_history`` says so.
+    """
+    try:
+        return hashlib.sha256(_output(repository, "for-each-ref", "--format=%(objectname) %(refname)")).hexdigest()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def search_history(repository: str, reading: Reading, skip: int = 0) -> Iterator[tuple[int, Event]]:

@@ -37,7 +37,9 @@ _APACHE_CLIENT: Final = re.compile(r"\[(?:client|remote) ([^\]]+)\]")
 _TIME_NAMES: Final = ("time", "timestamp", "@timestamp", "ts", "date", "datetime", "time_iso8601", "time_local")
 _CLIENT_NAMES: Final = ("client_ip", "remote_addr", "remote_ip", "client", "ip", "clientip", "remote_address")
 _NESTED: Final = ("request", "http", "req")
-_MAX_EPOCH: Final = 32_503_680_000
+_YEARS: Final = range(1970, 2200)
+"""What else a line says is no time at which it was written."""
+_MAX_EPOCH: Final = 7_258_118_400
 
 
 def read(text: bytes, reader: Reader | None = None) -> Context:
@@ -85,7 +87,7 @@ def _epoch(seconds: float) -> str | None:
 
 def _clf(text: str) -> str | None:
     match = _CLF_TIME.search(text)
-    if match is None or match[2] not in _MONTHS:
+    if match is None or match[2] not in _MONTHS or int(match[3]) not in _YEARS:
         return None
     ahead = timedelta(hours=int(match[8]), minutes=int(match[9]))
     try:
@@ -99,7 +101,7 @@ def _clf(text: str) -> str | None:
 
 def _iso(text: str) -> str | None:
     match = _ISO.search(text)
-    if match is None:
+    if match is None or int(match[1]) not in _YEARS:
         return None
     zone = match[8] or ""
     if len(zone) == 5:

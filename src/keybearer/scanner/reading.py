@@ -66,10 +66,8 @@ def search_file(path: str, reading: Reading, start: Start = BEGINNING) -> Iterat
         return
     name = shown(path)
     try:
-        # Not to wait for a writer where a pipe has taken the place of a file.
-        mode = os.stat(path).st_mode
         with open(path, "rb", buffering=0) as stream:
-            is_regular = stat.S_ISREG(mode)
+            is_regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
             yield from _search("file", name, stream, reading, start, can_seek=is_regular)
     except OSError as error:
         yield trouble(path, error)
@@ -79,7 +77,7 @@ def _search(
     kind: str, name: str, stream: BinaryIO, reading: Reading, start: Start, *, can_seek: bool = False
 ) -> Iterator[Event]:
     try:
-        beginning = _read(stream, compression.LONGEST_MAGIC)
+        beginning = _beginning(stream)
         packed = compression.format_of(beginning)
         if packed is not None:
             pieces = compression.expanded(stream, beginning, packed, reading.max_expanded)
@@ -98,10 +96,10 @@ def _search(
         yield Trouble(name, error.strerror or type(error).__name__)
 
 
-def _read(stream: BinaryIO, size: int) -> bytes:
-    """Return so many bytes, fewer only at the end: a pipe gives what it has."""
-    data = b""
-    while len(data) < size and (piece := stream.read(size - len(data))):
+def _beginning(stream: BinaryIO) -> bytes:
+    """Return the first bytes of a stream, too few to tell a format only at its end: a pipe gives what it has."""
+    data = stream.read(BLOCK) or b""
+    while 0 < len(data) < compression.LONGEST_MAGIC and (piece := stream.read(BLOCK)):
         data += piece
     return data
 
@@ -135,7 +133,7 @@ def search_pieces(
             piece = next(pieces, b"")
         except (Unreadable, OSError) as error:
             piece, broken = b"", error
-        for found in search.feed(piece) if piece else search.settle():
+        for found in search.feed(piece) if piece else search.finish():
             yield sighting_of(found, place, reading)
         if others is not None:
             for match in others.feed(piece) if piece else others.settle():

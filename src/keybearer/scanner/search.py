@@ -70,7 +70,11 @@ class Search:
         """Yield all that is in what was given, as if it ended here; it may go on all the same."""
         yield from self._search(len(self._data))
 
-    def _search(self, limit: int) -> Iterator[Found]:
+    def finish(self) -> Iterator[Found]:
+        """Yield the rest of a stream that has ended; nothing may follow."""
+        yield from self._search(len(self._data), goes_on=False)
+
+    def _search(self, limit: int, *, goes_on: bool = True) -> Iterator[Found]:
         data, base = self._data, self._base
         checked = self._checked - base
         if limit <= checked:
@@ -87,7 +91,8 @@ class Search:
                 self.near_misses += 1
                 continue
             yield self._found(trace)
-        self._forget(limit)
+        if goes_on:
+            self._forget(limit)
 
     def _found(self, trace: Trace) -> Found:
         data, at = self._data, trace.start

@@ -32,6 +32,7 @@ LINES = [
     ("nothing to tell", None, None),
     ('{"broken": ', None, None),
     ('203.0.113.9 - - [32/Nov/2026:08:00:01 +0000] "GET /"', None, None),
+    ("0001-01-01T00:00:00Z long ago", None, None),
     ("2026-13-45T99:00:00 no instant", None, None),
     ("[" * 100_000, None, None),
 ]
