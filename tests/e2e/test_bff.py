@@ -206,7 +206,14 @@ def test_a_sign_in_that_another_browser_began_is_none_here(scene: Scene) -> None
     assert COOKIE not in victim.http.cookies
     # The state of one's own sign-in does not fit the code of another one.
     victim.http.get(f"{scene.url}/bff/login")
-    assert victim.http.get(page.location).status_code == 400
+    mixed = victim.http.get(page.location)
+    assert mixed.status_code == 400
+    # It is the state that says so, before the code is tried: PKCE and the nonce would refuse it later.
+    assert "not begun here" in mixed.text
+    victim.http.get(f"{scene.url}/bff/login")
+    assert victim.http.get(re.sub(r"state=[^&]*", "state=", page.location)).status_code == 400
+    # None of that touched the code: whoever it is for can still use it.
+    assert attacker.http.get(page.location).status_code == 303
 
 
 def test_an_answer_of_another_authority_is_refused(scene: Scene) -> None:

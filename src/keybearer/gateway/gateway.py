@@ -182,6 +182,8 @@ class Gateway:
         if routes is not self._known_routes:
             self._table = RouteTable((*self._file_routes, *routes))
             self._known_routes = routes
+            # What no route leads to any more has no connections for long, and is forgotten with its failures.
+            self._upstreams = {place: one for place, one in self._upstreams.items() if one.is_used}
             self._policies.clear()
         return self._table
 
@@ -267,7 +269,10 @@ class Gateway:
         except ConnectionResetError:
             client.abort()
         finally:
-            self._count(f"gateway:{exchange.route.name}" if exchange.route is not None else "gateway", exchange.status)
+            name = f"gateway:{exchange.route.name}" if exchange.route is not None else "gateway"
+            self._count(name, exchange.status)
+            if self.settings.access_log:
+                log.info("request", extra={"route": name, "status": exchange.status, "request_id": request_id})
 
     def plain_refusal(self, refusal: BadRequest) -> HeaderList:
         """Return the fields of an answer to what is no request."""

@@ -114,6 +114,11 @@ class Upstream:
         self.name = f"{scheme}://{host}:{port}"
 
     @property
+    def is_used(self) -> bool:
+        """Whether anything is open here, or about to be."""
+        return bool(self._open or self._connecting or self._waiting)
+
+    @property
     def connections(self) -> set[Outbound]:
         """All connections that are open."""
         return self._open
