@@ -9,6 +9,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from backports import zstd
+
 from tests.support.authority import keybearer_command
 from tests.support.spelling import credential, percent
 
@@ -75,7 +77,7 @@ def test_bad_input_is_said_and_skipped(tmp_path: Path) -> None:
     (tmp_path / "garbled.xz").write_bytes(lzma.compress(log)[:40] + b"\0" * 40)
     (tmp_path / "junk.gz").write_bytes(b"\x1f\x8b" + os.urandom(100))
     (tmp_path / "followed.gz").write_bytes(gzip.compress(log) + b"something else")
-    (tmp_path / "bomb.bz2").write_bytes(bz2.compress(b"\0" * (200 << 20)))
+    (tmp_path / "bomb.zst").write_bytes(zstd.compress(b"\0" * (200 << 20)))
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 1000 + log)
     (tmp_path / "long").write_bytes(b"x" * (8 << 20) + b" " + log)
     (tmp_path / "broken-utf8.log").write_bytes(b"\xff\xfe\xc3\x28" + log)

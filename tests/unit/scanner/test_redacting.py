@@ -18,13 +18,20 @@ def test_all_at_once() -> None:
     assert len(EXPECTED) > 100
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, len(CORPUS)), max_size=12), st.booleans())
 def test_split_anywhere(cuts: list[int], releases: bool) -> None:
     redactor, out, last = Redactor(), b"", 0
     for cut in [*sorted(cuts), len(CORPUS)]:
         out += redactor.feed(CORPUS[last:cut])
         last = cut
+    assert out + redactor.finish() == WHOLE
+
+
+def test_small_pieces() -> None:
+    redactor, out = Redactor(), b""
+    for at in range(0, len(CORPUS), 61):
+        out += redactor.feed(CORPUS[at : at + 61])
     assert out + redactor.finish() == WHOLE
 
 

@@ -41,7 +41,7 @@ def test_the_corpus_is_found() -> None:
     assert len(EXPECTED) == 3 * len(list(spellings(credential())))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, len(CORPUS)), max_size=12))
 def test_split_anywhere(cuts: list[int]) -> None:
     search, found, last = Search(), [], 0
