@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from .instant import MINUTE, SECOND
 from .records import CredentialKind, Record, State
-from .sources import is_ambiguous_path
+from .sources import is_ambiguous_path, spelt_alike
 
 ROUTE_ID: Final = "rte_"
 _NEEDLESS: Final = re.compile(r"%(?:2d|5f|7e|3[0-9]|[46][1-9a-f]|[57][0-9a])", re.IGNORECASE | re.ASCII)
@@ -67,6 +67,11 @@ class Bff:
     session_in: int = 8 * 60 * MINUTE
     idle_in: int = 60 * MINUTE
 
+    @property
+    def pages(self) -> str:
+        """Where its pages are, in the one spelling that is compared."""
+        return spelt_alike(self.path)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Record):
@@ -106,6 +111,11 @@ class Route(Record):
     from_file: bool = False
 
     @property
+    def prefix(self) -> str:
+        """The path by which requests are matched, in the one spelling that is compared, without a slash at its end."""
+        return spelt_alike(self.path.rstrip("/"))
+
+    @property
     def target(self) -> SplitResult:
         """The upstream's URL, taken apart."""
         return urlsplit(self.upstream)
@@ -138,13 +148,14 @@ class RouteTable:
         self._pages: dict[tuple[str, str], Route] = {}
         for route in enabled:
             of_host = self._prefixes.setdefault(route.host, {})
-            prefix = route.path.rstrip("/")
+            prefix = route.prefix
             of_host[prefix] = (*of_host.get(prefix, ()), route)
             if route.bff is not None:
-                self._pages[route.host, route.bff.path] = route
+                self._pages[route.host, route.bff.pages] = route
 
     def match(self, host: str, path: str) -> Matched | None:
-        """Return what lies behind a path that is written in one way only; ``host`` is in lower case, without port."""
+        """Return what lies behind a path that has one reading only; ``host`` is in lower case, without port."""
+        path = spelt_alike(path)
         for name in (host, ""):
             page = self._page(name, path)
             if page is not None:
@@ -176,7 +187,7 @@ class RouteTable:
 
 
 def is_plain_path(path: str) -> bool:
-    """Tell whether a path has one reading only, and one spelling: what is matched is then what any upstream reads.
+    """Tell whether a path has one reading only, and is written without need for another.
 
     Spec: CVE-2019-9901, CVE-2026-48020, RFC 3986 §6.2.2.2.
     """

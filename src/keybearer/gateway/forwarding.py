@@ -155,7 +155,8 @@ def target_for(route: Route, request: Request, without: frozenset[str], added: M
     """
     path = request.path
     if route.strip_path:
-        path = path[len(route.path.rstrip("/")) :] or b"/"
+        # Counted, since a client may have spelt it in another way.
+        path = b"/" + b"/".join(path.split(b"/")[route.prefix.count("/") + 1 :])
     base = route.target.path.rstrip("/").encode()
     query = request.query[1:]
     if without and query:

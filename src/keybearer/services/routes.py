@@ -287,9 +287,9 @@ def _require_unlike(route: Route, others: list[Route]) -> None:
     for other in others:
         if other.name == route.name:
             raise Conflict(f"There is a route called {route.name!r} already.")
-        if (other.host, other.path.rstrip("/")) == (route.host, route.path.rstrip("/")) and (
+        if (other.host, other.prefix) == (route.host, route.prefix) and (
             set(other.methods) & set(route.methods) or other.methods == route.methods
         ):
             raise Conflict(f"The route {other.name!r} matches the same requests.")
-        if other.bff and route.bff and (other.host, other.bff.path) == (route.host, route.bff.path):
+        if other.bff and route.bff and (other.host, other.bff.pages) == (route.host, route.bff.pages):
             raise Conflict(f"The route {other.name!r} has its sign-in at {route.bff.path!r}, too.")
