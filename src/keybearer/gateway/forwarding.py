@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import unquote_plus
 
 from ..core.routes import Route
+from ..formats import is_token
 from .message import HeaderList, Request, tokens_of
 
 VIA: Final = b"keybearer"
@@ -117,10 +118,15 @@ def fields_for_upstream(request: Request, dropped: Iterable[bytes], cookie: str 
 
 def _foreign_cookies(lines: Iterable[bytes], dropped: str) -> bytes:
     pairs = [pair.strip() for line in lines for pair in line.decode("latin-1").split(";")]
-    kept = [pair for pair in pairs if pair and _OUR_COOKIE.match(pair) is None]
+    kept = [pair for pair in pairs if pair and _OUR_COOKIE.match(pair) is None and not _holds_token(pair)]
     if dropped:
         kept = [pair for pair in kept if pair.partition("=")[0].strip() != dropped]
     return "; ".join(kept).encode("latin-1")
+
+
+def _holds_token(pair: str) -> bool:
+    """Tell whether a cookie is an access token: browsers send those of one route's API to all routes of its host."""
+    return is_token(pair.partition("=")[2].strip('" \t'))
 
 
 def about_the_way(
