@@ -285,13 +285,18 @@ def test_tokens_are_renewed_once_however_many_ask(scene: Scene) -> None:
 
 def test_signing_out_ends_the_session_and_its_tokens(scene: Scene) -> None:
     one = scene.signed_in()
-    cookie = one.http.cookies[COOKIE]
+    cookie, sign_in = one.http.cookies[COOKIE], scene.own(one, "GET", "/bff/user").json()["sid"]
     answer = scene.own(one, "POST", "/bff/logout")
     assert answer.status_code == 303
-    assert answer.headers["location"].startswith(f"{scene.node.issuer}/oauth/logout?")
+    onward = answer.headers["location"]
+    assert onward.startswith(f"{scene.node.issuer}/oauth/logout?")
+    assert set(parse_qs(urlsplit(onward).query)) == {"client_id", "post_logout_redirect_uri"}
     assert COOKIE not in one.http.cookies
     again = httpx.get(f"{scene.url}/api/x", headers={"cookie": f"{COOKIE}={cookie}"}, verify=False)
     assert again.status_code == 401
+    assert scene.shop.call("GET", f"/v1/sessions/{sign_in}")["state"] == "revoked"
+    # The authority has nothing to ask about, and sends the browser home.
+    assert one.http.get(onward).headers["location"] == f"{scene.url}/app"
 
 
 def test_a_sign_in_that_ends_at_the_authority_ends_the_session(scene: Scene) -> None:

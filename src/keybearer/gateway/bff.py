@@ -203,9 +203,9 @@ class Bffs:
         if session is None:
             return _redirect(bff.home, gone)
         await self._sessions.end(session, bff, cookie, source)
+        # Ended there as well, the authority needs no id_token_hint to be sure: no token goes through the browser.
+        await self._party.end_sign_in(str(session.tokens.claims.get("sid", "")), source)
         parameters = {"client_id": bff.client_id, "post_logout_redirect_uri": outside + bff.home}
-        if session.tokens.id_token:
-            parameters["id_token_hint"] = session.tokens.id_token
         url = endpoint(self._authority.settings, ENDPOINTS["end_session_endpoint"]) + "?" + urlencode(parameters)
         return _redirect(url, gone)
 

@@ -5,6 +5,7 @@ Spec: OIDC Core §3.1.3.7, RFC 9207, RFC 7009, OIDC Back-Channel Logout §2.6, d
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from ..client_auth import Presented
 from ..client_auth.presented import BasicCredentials
 from ..core.clients import ClientAuthMethod
-from ..core.errors import Unavailable
+from ..core.errors import NotFound, Unavailable
 from ..core.form import Form
 from ..core.instant import SECOND
 from ..core.oauth_error import InvalidGrant
 from ..core.routes import Bff
+from ..core.sessions import Session
 from ..formats.jws import InvalidJws
-from ..services import id_tokens
-from ..services.authority import Authority
+from ..ports import UnitOfWork
+from ..services import id_tokens, sessions
+from ..services.authority import Authority, Caller
 from ..verify import Verifier
 from .secrets import UpstreamSecrets
 
@@ -63,6 +66,18 @@ class Party:
         if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), nonce.encode()):
             raise InvalidGrant("The ID token is of another sign-in.")
         return claims
+
+    async def end_sign_in(self, session_id: str, source: Address | None) -> None:
+        """End the session at the authority that a sign-in came from, and with it all that hangs on it."""
+        authority = self._authority
+
+        async def work(uow: UnitOfWork) -> None:
+            session = await uow.get(Session, session_id)
+            caller = Caller(session.user_id, frozenset(), source=None if source is None else str(source))
+            await sessions.end(uow, authority, caller, session)
+
+        with contextlib.suppress(NotFound):  # it ended and was swept meanwhile
+            await authority.store.transact(work)
 
     async def ended_session(self, bff: Bff, logout_token: str) -> tuple[str, str]:
         """Return the session that a logout token is about, and the token's own id; raises ``InvalidGrant``."""

@@ -44,7 +44,6 @@ class Tokens(msgspec.Struct, frozen=True):
     client_id: str
     access_token: str
     refresh_token: str
-    id_token: str
     expires_at: int
     ends_at: int
     claims: dict[str, Any]
@@ -88,7 +87,6 @@ class Sessions:
             client_id=bff.client_id,
             access_token=str(answer["access_token"]),
             refresh_token=str(answer.get("refresh_token", "")),
-            id_token=str(answer.get("id_token", "")),
             expires_at=now + int(answer.get("expires_in", 0)) * SECOND,
             ends_at=now + bff.session_in,
             claims={name: value for name, value in claims.items() if name not in _NOT_TOLD},
