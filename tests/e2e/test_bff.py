@@ -57,13 +57,6 @@ identity_headers = false
 inject = [{{ secret = "maps-key", place = "query", name = "key" }}]
 
 [[routes]]
-name = "other"
-upstream = "{upstream}"
-path = "/other"
-api = "{api}"
-bff = {{ client_id = "@CLIENT@", secret = "app-client", path = "/other-bff" }}
-
-[[routes]]
 name = "assets"
 upstream = "{upstream}"
 path = "/app"
@@ -247,15 +240,6 @@ def test_nobody_is_lured_elsewhere(scene: Scene, wanted: str) -> None:
     login = one.http.get(f"{scene.url}/bff/login", params={"return_to": wanted})
     page = one.through(login.headers["location"], until=f"{scene.url}/bff/callback")
     assert one.http.get(page.location).headers["location"] == "/app"
-
-
-def test_a_session_of_one_application_is_none_at_another(scene: Scene) -> None:
-    cookie = scene.signed_in().http.cookies[COOKIE]
-    with httpx.Client(base_url=scene.url, verify=False) as client:
-        assert client.get("/bff/user", headers={"cookie": f"{COOKIE}={cookie}"}).status_code == 200
-        moved = {"cookie": f"{COOKIE.replace('app', 'other')}={cookie}"}
-        assert client.get("/other-bff/user", headers=moved).status_code == 401
-        assert client.get("/other/x", headers=moved).status_code == 401
 
 
 def test_each_sign_in_makes_a_new_session_and_ends_the_one_before(scene: Scene) -> None:

@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ import websockets.sync.client
 from tests.e2e.gated import MAPS_KEY, Gated, gated
 from tests.e2e.raw import Closed, Raw, request
 from tests.e2e.shop import API
+from tests.support.oauth import claims_in
 from tests.support.upstream import Asked, Upstream, echo, plain
 
 
@@ -291,6 +293,15 @@ def test_a_phantom_token_is_for_the_upstream_alone(scene: Gated) -> None:
     # Here it opens nothing.
     assert scene.http.get("/orders/1", headers={"authorization": f"Bearer {text}"}).status_code == 401
     assert scene.shop.verify(text, api=API)["valid"] is False
+
+
+def test_a_phantom_token_ends_with_the_key_that_it_stands_for(scene: Gated) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=30)
+    key_id, short = scene.shop.key("pages:read", expires_at=soon.isoformat())
+    seen = scene.echoed("/orders/2", headers={"authorization": f"Bearer {short}"})
+    claims = claims_in(dict(map(tuple, seen["fields"]))["authorization"].removeprefix("Bearer "))
+    assert claims["sub"] == key_id
+    assert claims["exp"] <= soon.timestamp()
 
 
 # The protocol.

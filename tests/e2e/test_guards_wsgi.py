@@ -192,6 +192,12 @@ def test_a_path_that_reads_in_two_ways_is_no_way_in(wsgi: str, django: str, path
             assert client.send(request).status_code in (400, 401)
 
 
+def test_rest_framework_asks_for_all_that_a_rule_wants_wherever_it_stands(shop: Shop, django: str) -> None:
+    _, writer = shop.key("pages:write")
+    for view in ("joined", "chosen", "second"):
+        assert send(f"{django}/rest/{view}", headers=bearer(writer)).status_code == 403, view
+
+
 def test_django_decorators_and_rest_framework(shop: Shop, django: str) -> None:
     reader_id, reader = shop.key("pages:read")
     writer_id, writer = shop.key("pages:write")

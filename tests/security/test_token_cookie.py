@@ -68,6 +68,13 @@ async def test_the_origin_is_compared_with_what_the_browser_asked_for(site: Site
         assert await site.status("POST", origin=origin, **asked) == 403, origin
 
 
+async def test_two_words_about_where_it_came_from_are_none(site: Site) -> None:
+    for said in (["cross-site", "same-origin"], ["same-origin", "cross-site"]):
+        headers = [("sec-fetch-site", one) for one in said]
+        headers += [("x-forwarded-method", "POST"), ("cookie", f"{NAME}={site.token}")]
+        assert (await site.http.get(TARGET, headers=headers)).status_code == 401
+
+
 async def test_one_cookie_of_the_very_name_with_a_token(site: Site) -> None:
     good = f"{NAME}={site.token}"
     for cookie in (

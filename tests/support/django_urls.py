@@ -6,9 +6,11 @@ from typing import Any
 
 from django.http import JsonResponse
 from django.urls import path
+from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from keybearer.guards import Rule
 from keybearer.guards.django import guarded
 from keybearer.guards.rest_framework import HasPermissions, KeybearerAuthentication
 from tests.support.django_site import seen
@@ -36,6 +38,24 @@ class Rest(APIView):
         return Response({"caller": request.auth.credential_id, "user": str(request.user)})
 
 
+TokensOnly = HasPermissions(Rule("pages:write", accept=["access_token"]))
+
+
+class Joined(Rest):
+    permission_classes = [AllowAny & TokensOnly]
+
+
+class Chosen(Rest):
+    permission_classes = [AllowAny]
+
+    def get_permissions(self) -> list[Any]:
+        return [TokensOnly()]
+
+
+class Second(Rest):
+    permission_classes = [HasPermissions("pages:write"), TokensOnly]
+
+
 class Open(APIView):
     authentication_classes = [KeybearerAuthentication]
 
@@ -49,5 +69,8 @@ urlpatterns = [
     path("decorated/sync", decorated),
     path("decorated/async", decorated_async),
     path("rest/write", Rest.as_view()),
+    path("rest/joined", Joined.as_view()),
+    path("rest/chosen", Chosen.as_view()),
+    path("rest/second", Second.as_view()),
     path("rest/open", Open.as_view()),
 ]

@@ -1,7 +1,7 @@
 """Routes of the gateway: which requests go to which upstream, through which door, with which secret.
 
-A request is matched by its host and the longest path prefix, and only then by its method and by whether the route is
-enabled: what a narrow route does not take is never answered by a wider one.
+A request is matched by its host and the longest path prefix, and only then by its method: a method that a narrow route
+does not take is never answered by a wider one.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .instant import MINUTE, SECOND
 from .records import CredentialKind, Record, State
-from .sources import is_ambiguous_path
+from .sources import is_ambiguous_path, spelt_alike
 
 ROUTE_ID: Final = "rte_"
-_NEEDLESS: Final = re.compile(r"%(?:2d|5f|7e|3[0-9]|[46][1-9a-f]|[57][0-9a]|25[0-9a-f]{2})", re.IGNORECASE | re.ASCII)
-"""Percent-encoded letters, digits, ``-``, ``_`` and ``~``: the same path in another spelling (RFC 3986 §6.2.2.2); and
-an encoded percent sign that makes another path for who decodes twice.
-"""
+_NEEDLESS: Final = re.compile(r"%(?:2d|5f|7e|3[0-9]|[46][1-9a-f]|[57][0-9a])", re.IGNORECASE | re.ASCII)
+"""Percent-encoded letters, digits, ``-``, ``_`` and ``~``: the same path in another spelling (RFC 3986 §6.2.2.2)."""
 
 
 class InjectionPlace(StrEnum):
@@ -69,6 +67,11 @@ class Bff:
     session_in: int = 8 * 60 * MINUTE
     idle_in: int = 60 * MINUTE
 
+    @property
+    def pages(self) -> str:
+        """Where its pages are, in the one spelling that is compared."""
+        return spelt_alike(self.path)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Record):
@@ -108,16 +111,18 @@ class Route(Record):
     from_file: bool = False
 
     @property
+    def prefix(self) -> str:
+        """The path by which requests are matched, in the one spelling that is compared, without a slash at its end."""
+        return spelt_alike(self.path.rstrip("/"))
+
+    @property
     def target(self) -> SplitResult:
         """The upstream's URL, taken apart."""
         return urlsplit(self.upstream)
 
 
 class Matched(NamedTuple):
-    """What a request's host and path lead to: routes that differ by method only, or the pages of a BFF.
-
-    A route that is disabled is among them: it answers nothing, and keeps wider ones from answering in its place.
-    """
+    """What a request's host and path lead to: routes that differ by method only, or the pages of a BFF."""
 
     routes: tuple[Route, ...]
     bff_page: str = ""
@@ -134,39 +139,23 @@ class Matched(NamedTuple):
 
 
 class RouteTable:
-    """All routes of one moment, ready to be matched. The routes of a host come before those of all hosts.
-
-    What the operator wrote in a file holds: ``left_out`` names the other routes that would take its name or place.
-    """
+    """All routes of one moment, ready to be matched. The routes of a host come before those of all hosts."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self.by_name: dict[str, Route] = {}
-        self.left_out: list[str] = []
+        enabled = [route for route in routes if route.state is State.ENABLED]
+        self.by_name = {route.name: route for route in enabled}
         self._prefixes: dict[str, dict[str, tuple[Route, ...]]] = {}
         self._pages: dict[tuple[str, str], Route] = {}
-        live = [route for route in routes if route.state is not State.DELETED]
-        for route in sorted(live, key=lambda one: not one.from_file):
-            self._add(route)
-
-    def _add(self, route: Route) -> None:
-        of_host = self._prefixes.setdefault(route.host, {})
-        prefix = as_read(route.path).rstrip("/")
-        pages = None if route.bff is None else (route.host, as_read(route.bff.path))
-        before = [*of_host.get(prefix, ()), self.by_name.get(route.name)]
-        if pages is not None:
-            before += [self._pages.get(pages), *of_host.get(pages[1], ())]
-        if not route.from_file and any(one is not None and one.from_file for one in before):
-            self.left_out.append(route.name)
-            return
-        of_host[prefix] = (*of_host.get(prefix, ()), route)
-        if pages is not None:
-            self._pages[pages] = route
-        if route.state is State.ENABLED:
-            self.by_name[route.name] = route
+        for route in enabled:
+            of_host = self._prefixes.setdefault(route.host, {})
+            prefix = route.prefix
+            of_host[prefix] = (*of_host.get(prefix, ()), route)
+            if route.bff is not None:
+                self._pages[route.host, route.bff.pages] = route
 
     def match(self, host: str, path: str) -> Matched | None:
-        """Return what lies behind a plain path; ``host`` is in lower case, without port."""
-        path = as_read(path)
+        """Return what lies behind a path that has one reading only; ``host`` is in lower case, without port."""
+        path = spelt_alike(path)
         for name in (host, ""):
             page = self._page(name, path)
             if page is not None:
@@ -197,13 +186,8 @@ class RouteTable:
         return found if found is not None and found.bff is not None and found.host == route.host else None
 
 
-def as_read(path: str) -> str:
-    """Return a plain path as an upstream reads it: ``@`` and ``%40``, ``%c3`` and ``%C3`` are the same."""
-    return unquote(path, "latin-1") if "%" in path else path
-
-
 def is_plain_path(path: str) -> bool:
-    """Tell whether a path has one reading only, and one spelling: what is matched is then what any upstream reads.
+    """Tell whether a path has one reading only, and is written without need for another.
 
     Spec: CVE-2019-9901, CVE-2026-48020, RFC 3986 §6.2.2.2.
     """

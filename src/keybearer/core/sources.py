@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from .records import AndroidApp, Network, Restrictions
 
@@ -23,6 +23,10 @@ _AMBIGUOUS: Final = re.compile(
     r"|%ef%bc%(?:8e|8f|bc)|%ef%b9%(?:92|a8)|%e2%80%a[456]",  # what compatibility forms make of . / and \
     re.IGNORECASE | re.ASCII,
 )
+
+
+_AS_IT_IS: Final = "/:@!$&'()*+,;=-._~"
+_COMPARED: Final = re.compile(r"[A-Za-z0-9/:@!$&'()*+,;=._~-]*")
 
 
 def in_networks(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
@@ -111,6 +115,14 @@ def is_ambiguous_path(path: str) -> bool:
     if not path.startswith("/") or _AMBIGUOUS.search(path) is not None:
         return True
     return any(segment in (".", "..") for segment in path.split("/"))
+
+
+def spelt_alike(path: str) -> str:
+    """Return a path in the one spelling by which paths are compared: whoever decodes it reads the same of both.
+
+    ``/%61dmin`` is ``/admin``, ``/caf%c3%a9`` is ``/caf%C3%A9``. Spec: RFC 3986 §6.2.2.
+    """
+    return path if _COMPARED.fullmatch(path) else quote(unquote_to_bytes(path), safe=_AS_IT_IS)
 
 
 def application_allowed(

@@ -11,7 +11,8 @@ from typing import Any, Final
 from ..core.credential import new_id
 from ..core.instant import MINUTE, SECOND, Instant
 from ..core.principal import Principal
-from ..core.records import CredentialRecord, KeyRecord
+from ..core.records import CredentialRecord
+from ..core.remembered import end_of
 from ..core.routes import Route
 from ..core.tokens import TokenRecord
 from ..ports import NotReady
@@ -29,12 +30,12 @@ class PhantomTokens:
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
-        self._known: dict[tuple[str, str], tuple[CredentialRecord, Instant, str]] = {}
+        self._known: dict[tuple[str, int, str], tuple[CredentialRecord, Instant, str]] = {}
 
     async def token(self, route: Route, principal: Principal) -> str:
         """Return a token about a principal for the upstream of a route."""
         now = self._authority.clock.now()
-        place = (principal.record.id, audience_of(route))
+        place = (principal.record.id, principal.version, audience_of(route))
         known = self._known.get(place)
         if known is not None and known[0] is principal.record and 0 <= now - known[1] < FRESH_IN:
             return known[2]
@@ -55,14 +56,12 @@ class PhantomTokens:
             "iss": self._authority.settings.issuer_url,
             "aud": audience_of(route),
             "iat": now // SECOND,
-            "exp": (now + LIFETIME_IN) // SECOND,
+            # Never longer than what it stands for.
+            "exp": min(now + LIFETIME_IN, end_of(record, principal.version) or now + LIFETIME_IN) // SECOND,
             "jti": new_id(now),
             "scope": " ".join(sorted(record.permissions)),
             "project_id": record.project.id,
         }
-        ends_at = _end_of(record)
-        if ends_at is not None:  # never longer than what it stands for
-            claims["exp"] = min(claims["exp"], ends_at // SECOND)
         if not isinstance(record, TokenRecord):
             return {**claims, "sub": record.id, "client_id": record.id}
         token = record.token
@@ -71,12 +70,6 @@ class PhantomTokens:
             if value:
                 claims[name] = value
         return claims
-
-
-def _end_of(record: CredentialRecord) -> Instant | None:
-    if isinstance(record, TokenRecord):
-        return record.ends_at
-    return record.key.expires_at if isinstance(record, KeyRecord) else None
 
 
 def audience_of(route: Route) -> str:

@@ -33,7 +33,7 @@ class CorsMiddleware:
         async def saying(message: Message) -> None:
             if message["type"] == "http.response.start":
                 # The application's own word would be a second one, which makes browsers refuse both.
-                kept = [one for one in message["headers"] if one[0].lower() not in SAID]
+                kept = [one for one in message.get("headers", ()) if one[0].lower() not in SAID]
                 message = {**message, "headers": [*kept, *said]}
             await send(message)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..core.sources import is_ambiguous_path, path_matches
+from ..core.sources import is_ambiguous_path, path_matches, spelt_alike
 from .answers import AMBIGUOUS, Refused
 from .rule import Rule, rule
 
@@ -31,19 +31,22 @@ class Doors:
         self._public = [_place(place) for place in public]
 
     def rule_for(self, method: str, path: str) -> Rule | None:
-        """Return what is asked at a path as it was sent, ``None`` for a public one.
+        """Return what is asked at a path as it was sent, ``None`` for a public one; who may ``GET`` may ``HEAD``.
 
         Raises ``Refused`` for a path that could be read in several ways, where it depends on the path.
+        Spec: RFC 3986 §6.2.2.2, RFC 9110 §9.3.2.
         """
         if not self._rules and not self._public:
             return self._default
-        if is_ambiguous_path(path):
+        spelt = spelt_alike(path)
+        if is_ambiguous_path(path) or is_ambiguous_path(spelt):
             raise Refused(AMBIGUOUS)
+        methods = ("", method, "GET") if method == "HEAD" else ("", method)
         for only, pattern in self._public:
-            if only in ("", method) and path_matches(pattern, path):
+            if only in methods and path_matches(pattern, spelt):
                 return None
         for only, pattern, wanted in self._rules:
-            if only in ("", method) and path_matches(pattern, path):
+            if only in methods and path_matches(pattern, spelt):
                 return wanted
         return self._default
 
@@ -52,4 +55,4 @@ def _place(text: str) -> tuple[str, str]:
     method, _, path = text.rpartition(" ")
     if not path.startswith("/"):
         raise ValueError(f"{text!r} is no place: write '/path', '/below/*' or 'POST /path'")
-    return method.upper(), path
+    return method.upper(), spelt_alike(path)

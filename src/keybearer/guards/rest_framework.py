@@ -38,6 +38,7 @@ class KeybearerAuthentication(BaseAuthentication):
                 return None
             raise RefusedRequest(refused.answer) from None
         _note(plain, passed)
+        plain.keybearer_rule = wanted
         return Authenticated(passed.caller), passed.caller
 
     def authenticate_header(self, request: Request) -> str:
@@ -90,9 +91,28 @@ def HasPermissions(permissions: Demanded = None) -> type[BasePermission]:  # noq
             caller = request.auth
             if not isinstance(caller, Caller):
                 return False
-            return wanted.demand is None or not wanted.demand.missing(caller.permissions)
+            plain = request._request
+            if getattr(plain, "keybearer_rule", None) is wanted:
+                return True
+            # Authentication did not see it, in ``get_permissions`` or joined with another.
+            return _is_met(wanted, plain) if wanted.asks_more else _holds(wanted, caller)
 
     return Holds
+
+
+def _holds(wanted: Rule, caller: Caller) -> bool:
+    return wanted.demand is None or not wanted.demand.missing(caller.permissions)
+
+
+def _is_met(wanted: Rule, request: Any) -> bool:
+    """Ask once more: what a rule wants besides permissions, its caller cannot tell."""
+    try:
+        _note(request, gate().check(incoming(request), wanted))
+    except Refused as refused:
+        if refused.answer.status in (401, 403):
+            return False
+        raise RefusedRequest(refused.answer) from None
+    return True
 
 
 def _demanded(request: Request) -> Rule:

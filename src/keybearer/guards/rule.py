@@ -38,6 +38,12 @@ class Rule:
         self.credits = credits
         self.needs_clock = self.max_age is not None
 
+    @property
+    def asks_more(self) -> bool:
+        """Whether it asks for anything but permissions."""
+        others = (self.accept is not None, self.acr_values, self.limits, self.credits is not None)
+        return any(others) or self.max_age is not None or self.cost != 1
+
     def __repr__(self) -> str:
         return f"Rule({self.expression!r})"
 

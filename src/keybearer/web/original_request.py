@@ -27,6 +27,7 @@ BELIEVED: Final = frozenset(
         FORWARDED_HOST,
         b"origin",
         b"referer",
+        b"sec-fetch-site",
         b"x-android-package",
         b"x-android-cert",
         b"x-ios-bundle-identifier",
