@@ -90,6 +90,9 @@ async def start(
     if not known.issuperset(asked):
         raise InvalidScope("No API that this client may ask for understands the scope.")
     details = authorization_details.parse(form["authorization_details"], resources or apis)
+    if not asked and not details:
+        # Left out, it means all of the client's, as in an authorization request (RFC 6749 §3.3).
+        asked = tuple(scope for scope in client.scopes if scope in known)
     for _ in range(_ATTEMPTS):
         letters = "".join(choice(USER_CODE_ALPHABET) for _ in range(USER_CODE_LENGTH))
         request = DeviceRequest(

@@ -12,7 +12,7 @@ from keybearer.core.oauth_error import TooManyRequests
 from keybearer.core.records import State
 from keybearer.limiters.memory import MemoryLimiter
 from keybearer.ports import UnitOfWork
-from keybearer.services import device
+from keybearer.services import device, device_consent
 from keybearer.services.device import FoundDevice
 from tests.support.oauth import API, ISSUER, Application, Consent, OAuth, error_of, new_key, proof
 
@@ -168,6 +168,17 @@ async def test_the_user_may_agree_to_less(oauth: OAuth) -> None:
     said = await started(consent.application)
     await approve(consent, said["user_code"], ("orders:read",))
     assert (await consent.application.tokens(DEVICE, device_code=said["device_code"]))["scope"] == "orders:read"
+
+
+@pytest.mark.spec("RFC 6749", "3.3", "MUST")
+async def test_a_device_that_names_no_scope_asks_for_all_that_its_client_may_have(oauth: OAuth) -> None:
+    consent = await oauth.consent(await oauth.public_client())
+    said = await started(consent.application, scope="")
+    found = await find(oauth, said["user_code"])
+    assert found is not None
+    assert set(found.request.scopes) == set(found.client.scopes) > {"orders:read", "orders:write"}
+    offer = await device_consent.offered(oauth.world.authority, found, consent.user)
+    assert set(offer.scopes) > {"orders:read", "orders:write"}
 
 
 async def test_a_client_without_the_grant_cannot_start(oauth: OAuth) -> None:
