@@ -57,6 +57,13 @@ identity_headers = false
 inject = [{{ secret = "maps-key", place = "query", name = "key" }}]
 
 [[routes]]
+name = "other"
+upstream = "{upstream}"
+path = "/other"
+api = "{api}"
+bff = {{ client_id = "@CLIENT@", secret = "app-client", path = "/other-bff" }}
+
+[[routes]]
 name = "assets"
 upstream = "{upstream}"
 path = "/app"
@@ -242,6 +249,15 @@ def test_nobody_is_lured_elsewhere(scene: Scene, wanted: str) -> None:
     assert one.http.get(page.location).headers["location"] == "/app"
 
 
+def test_a_session_of_one_application_is_none_at_another(scene: Scene) -> None:
+    cookie = scene.signed_in().http.cookies[COOKIE]
+    with httpx.Client(base_url=scene.url, verify=False) as client:
+        assert client.get("/bff/user", headers={"cookie": f"{COOKIE}={cookie}"}).status_code == 200
+        moved = {"cookie": f"{COOKIE.replace('app', 'other')}={cookie}"}
+        assert client.get("/other-bff/user", headers=moved).status_code == 401
+        assert client.get("/other/x", headers=moved).status_code == 401
+
+
 def test_each_sign_in_makes_a_new_session_and_ends_the_one_before(scene: Scene) -> None:
     one = scene.signed_in()
     before = one.http.cookies[COOKIE]
@@ -324,7 +340,7 @@ def test_a_page_uses_a_third_party_with_its_users_session_and_never_sees_the_key
         page.fill("input[name=email]", ADMIN_EMAIL)
         page.fill("input[name=password]", ADMIN_PASSWORD)
         page.keyboard.press("Enter")
-        page.wait_for_load_state()
+        page.wait_for_url(lambda url: "/consent" in url or url.endswith("/app/start"))
         if "/consent" in page.url or page.locator("form[action$='/consent']").count():
             page.locator("form[action$='/consent'] button").first.click()
         page.wait_for_url(f"{scene.url}/app/start")

@@ -258,3 +258,34 @@ async def test_who_may_register_clients_hands_on_no_power_of_their_own(world: Em
         assert (await http.post(f"/v1/clients/{strong}/rotate", json={})).status_code == 403
         assert (await root.post(f"/v1/clients/{strong}/disable")).status_code == 200
         assert (await http.post(f"/v1/clients/{strong}/enable")).status_code == 403
+
+
+async def test_who_may_write_routes_gets_no_upstream_secret_out_of_it(world: Embedded) -> None:
+    """A secret that is injected can be read by whoever runs the upstream: that takes the power over secrets, too."""
+    own = world.authority.own_project_id
+    _, writer = await issue(world, own, "keybearer:routes.write", "keybearer:routes.read")
+    _, both = await issue(world, own, "keybearer:routes.write", "keybearer:secrets.write")
+    route = {"name": "r", "upstream": "https://evil.example", "public": True}
+    inject = {"inject": [{"secret": "s", "place": "bearer"}]}
+    assert (await attempt(world, writer, "POST", "/v1/routes", route | inject)).status_code == 403
+    made = await attempt(world, both, "POST", "/v1/routes", {**route, "upstream": "https://good.example"} | inject)
+    assert made.status_code == 201
+    path = f"/v1/routes/{made.json()['id']}"
+    for change in ({"upstream": "https://evil.example"}, {"inject": []}, {"path": "/x"}):
+        assert (await attempt(world, writer, "PATCH", path, change)).status_code == 403, change
+    plain = await attempt(world, writer, "POST", "/v1/routes", {**route, "name": "p", "path": "/p"})
+    assert plain.status_code == 201
+    assert (await attempt(world, writer, "PATCH", f"/v1/routes/{plain.json()['id']}", inject)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "inject",
+    [
+        [{"secret": "s", "place": "bearer"}, {"secret": "t", "place": "header", "name": "Authorization"}],
+        [{"secret": "s", "place": "header", "name": "X-Key"}, {"secret": "t", "place": "header", "name": "x-key"}],
+    ],
+    ids=["authorization", "case"],
+)
+async def test_two_secrets_never_stand_in_one_place(world: Embedded, inject: list[dict[str, str]]) -> None:
+    route = {"name": "r", "upstream": "https://u.example", "public": True, "inject": inject}
+    assert (await attempt(world, world.root_key, "POST", "/v1/routes", route)).status_code == 400

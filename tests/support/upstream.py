@@ -83,7 +83,7 @@ class Upstream:
                 self.asked.append(asked)
                 await self.answers.get(urlsplit(asked.target).path, echo)(asked, reader, writer)
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self.closed += 1

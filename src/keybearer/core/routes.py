@@ -1,7 +1,7 @@
 """Routes of the gateway: which requests go to which upstream, through which door, with which secret.
 
-A request is matched by its host and the longest path prefix, and only then by its method: a method that a narrow route
-does not take is never answered by a wider one.
+A request is matched by its host and the longest path prefix, and only then by its method and by whether the route is
+enabled: what a narrow route does not take is never answered by a wider one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from .records import CredentialKind, Record, State
 from .sources import is_ambiguous_path, spelt_alike
 
 ROUTE_ID: Final = "rte_"
-_NEEDLESS: Final = re.compile(r"%(?:2d|5f|7e|3[0-9]|[46][1-9a-f]|[57][0-9a])", re.IGNORECASE | re.ASCII)
-"""Percent-encoded letters, digits, ``-``, ``_`` and ``~``: the same path in another spelling (RFC 3986 §6.2.2.2)."""
+_NEEDLESS: Final = re.compile(r"%(?:2d|5f|7e|3[0-9]|[46][1-9a-f]|[57][0-9a]|25[0-9a-f]{2})", re.IGNORECASE | re.ASCII)
+"""Percent-encoded letters, digits, ``-``, ``_`` and ``~``: the same path in another spelling (RFC 3986 §6.2.2.2); and
+an encoded percent sign that makes another path for who decodes twice.
+"""
 
 
 class InjectionPlace(StrEnum):
@@ -122,7 +124,10 @@ class Route(Record):
 
 
 class Matched(NamedTuple):
-    """What a request's host and path lead to: routes that differ by method only, or the pages of a BFF."""
+    """What a request's host and path lead to: routes that differ by method only, or the pages of a BFF.
+
+    A route that is disabled is among them: it answers nothing, and keeps wider ones from answering in its place.
+    """
 
     routes: tuple[Route, ...]
     bff_page: str = ""
@@ -139,19 +144,35 @@ class Matched(NamedTuple):
 
 
 class RouteTable:
-    """All routes of one moment, ready to be matched. The routes of a host come before those of all hosts."""
+    """All routes of one moment, ready to be matched. The routes of a host come before those of all hosts.
+
+    What the operator wrote in a file holds: ``left_out`` names the other routes that would take its name or place.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        enabled = [route for route in routes if route.state is State.ENABLED]
-        self.by_name = {route.name: route for route in enabled}
+        self.by_name: dict[str, Route] = {}
+        self.left_out: list[str] = []
         self._prefixes: dict[str, dict[str, tuple[Route, ...]]] = {}
         self._pages: dict[tuple[str, str], Route] = {}
-        for route in enabled:
-            of_host = self._prefixes.setdefault(route.host, {})
-            prefix = route.prefix
-            of_host[prefix] = (*of_host.get(prefix, ()), route)
-            if route.bff is not None:
-                self._pages[route.host, route.bff.pages] = route
+        live = [route for route in routes if route.state is not State.DELETED]
+        for route in sorted(live, key=lambda one: not one.from_file):
+            self._add(route)
+
+    def _add(self, route: Route) -> None:
+        of_host = self._prefixes.setdefault(route.host, {})
+        prefix = route.prefix
+        pages = None if route.bff is None else (route.host, route.bff.pages)
+        before = [*of_host.get(prefix, ()), self.by_name.get(route.name)]
+        if pages is not None:
+            before += [self._pages.get(pages), *of_host.get(pages[1], ())]
+        if not route.from_file and any(one is not None and one.from_file for one in before):
+            self.left_out.append(route.name)
+            return
+        of_host[prefix] = (*of_host.get(prefix, ()), route)
+        if pages is not None:
+            self._pages[pages] = route
+        if route.state is State.ENABLED:
+            self.by_name[route.name] = route
 
     def match(self, host: str, path: str) -> Matched | None:
         """Return what lies behind a path that has one reading only; ``host`` is in lower case, without port."""

@@ -26,6 +26,11 @@ class Body:
         self.received = 0
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all of it came."""
+        return self.ended and self._error is None
+
+    @property
     def waiting(self) -> int:
         """How many bytes are here and were not read yet."""
         return self._waiting

@@ -17,6 +17,7 @@ from urllib.parse import unquote_plus
 from ..core.routes import Route
 from ..formats import is_token
 from .message import HeaderList, Request, tokens_of
+from .strays import is_credential
 
 VIA: Final = b"keybearer"
 """What this gateway calls itself; a request that names it went in a circle. All gateways of an authority share it."""
@@ -103,30 +104,38 @@ def is_handed_on(name: bytes) -> bool:
     )
 
 
-def fields_for_upstream(request: Request, dropped: Iterable[bytes], cookie: str = "") -> HeaderList:
-    """Return a client's fields without what must not go on: ``dropped`` fields, and the ``cookie`` of a credential."""
+def fields_for_upstream(request: Request, dropped: Iterable[bytes], cookie: str, issuer: str) -> HeaderList:
+    """Return a client's fields without what must not go on: ``dropped`` fields, the ``cookie`` of a credential, and
+    whatever is written as a credential of ``issuer``.
+    """
     left_out = {*tokens_of(request.fields, b"connection"), *dropped}
-    fields = [(name, value) for name, value in request.fields if name not in left_out and is_handed_on(name)]
+    fields = [
+        (name, value)
+        for name, value in request.fields
+        if name not in left_out and is_handed_on(name) and not is_credential(value, issuer)
+    ]
     cookies = [value for name, value in fields if name == b"cookie"]
     if cookies:
         fields = [(name, value) for name, value in fields if name != b"cookie"]
-        kept = _foreign_cookies(cookies, cookie)
+        kept = _foreign_cookies(cookies, cookie, issuer)
         if kept:
             fields.append((b"cookie", kept))
     return fields
 
 
-def _foreign_cookies(lines: Iterable[bytes], dropped: str) -> bytes:
-    pairs = [pair.strip() for line in lines for pair in line.decode("latin-1").split(";")]
-    kept = [pair for pair in pairs if pair and _OUR_COOKIE.match(pair) is None and not _holds_token(pair)]
-    if dropped:
-        kept = [pair for pair in kept if pair.partition("=")[0].strip() != dropped]
+def _foreign_cookies(lines: Iterable[bytes], dropped: str, issuer: str) -> bytes:
+    kept = []
+    for pair in (pair.strip() for line in lines for pair in line.decode("latin-1").split(";")):
+        name, _, value = pair.partition("=")
+        is_ours = _OUR_COOKIE.match(pair) is not None or (dropped and name.strip() == dropped)
+        if pair and not is_ours and not _opens_a_door(value.strip('" \t'), issuer):
+            kept.append(pair)
     return "; ".join(kept).encode("latin-1")
 
 
-def _holds_token(pair: str) -> bool:
-    """Tell whether a cookie is an access token: browsers send those of one route's API to all routes of its host."""
-    return is_token(pair.partition("=")[2].strip('" \t'))
+def _opens_a_door(value: str, issuer: str) -> bool:
+    """Tell whether a cookie is a credential: browsers send those of one route's API to all routes of its host."""
+    return is_token(value) or is_credential(value.encode("latin-1"), issuer)
 
 
 def about_the_way(

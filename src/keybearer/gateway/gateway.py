@@ -19,6 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.errors import KeybearerError, Rejected
+from ..core.records import State
 from ..core.routes import Cors, Matched, Route, RouteTable
 from ..http.client_address import TrustedProxies
 from ..http.cors import SAID, CorsPolicy
@@ -45,7 +46,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.25
 RECHECK_EVERY: Final = 0.5
-"""How often the credentials of answers that go on and on are looked at again, in seconds."""
+RECHECK_IN: Final = 1.0
+"""How often the credentials of answers that go on are looked at again, and how long that may take, in seconds."""
 BOOT: Final = secrets.token_hex(6)
 _COUNT: Final = itertools.count(1)
 _PREFLIGHT: Final = "access-control-request-method"
@@ -97,15 +99,18 @@ class Gateway:
         self._policies: dict[Cors, CorsPolicy] = {}
         self._tls: ssl.SSLContext | None = None
         self._streams: dict[int, tuple[Admission, Inbound]] = {}
-        self._watch: asyncio.Task[None] | None = None
+        self._watches: tuple[asyncio.Task[None], ...] = ()
         self.is_stopping = False
         self._all_gone = asyncio.Event()
 
     # Life.
 
     def start(self) -> None:
-        """Begin to watch over deadlines."""
-        self._watch = asyncio.create_task(self._look(), name="keybearer-gateway-deadlines")
+        """Begin to watch over deadlines, and over credentials: neither waits for the other."""
+        self._watches = (
+            asyncio.create_task(self._look(), name="keybearer-gateway-deadlines"),
+            asyncio.create_task(self._recheck(), name="keybearer-gateway-credentials"),
+        )
 
     async def stop(self, seconds: float) -> None:
         """Let open requests finish within some seconds, then close everything."""
@@ -120,9 +125,9 @@ class Gateway:
             connection.abort()
         for upstream in self._upstreams.values():
             upstream.close()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
 
     def connect(self) -> Inbound:
         """Return the protocol of a new connection."""
@@ -147,7 +152,6 @@ class Gateway:
         return len(self._connections)
 
     async def _look(self) -> None:
-        rechecked = self.loop.time()
         while True:
             await asyncio.sleep(LOOK_EVERY)
             now = self.loop.time()
@@ -157,22 +161,23 @@ class Gateway:
                 upstream.look(now)
                 for one in tuple(upstream.connections):
                     one.look(now)
-            if now - rechecked >= RECHECK_EVERY:
-                rechecked = now
-                await self._recheck()
 
     async def _recheck(self) -> None:
-        """Cut off answers that go on although the credential would open nothing any more."""
-        for key, (admission, client) in tuple(self._streams.items()):
-            if admission.requirement is None or key not in self._streams:
-                continue
-            try:
-                await self._verifier.check_again(admission.credential, admission.requirement)
-            except KeybearerError:
-                client.abort()
-            except Exception:
-                log.exception("a credential could not be looked at again")
-                client.abort()
+        """Cut off answers that go on although the credential would open nothing any more, or that cannot be told."""
+        while True:
+            await asyncio.sleep(RECHECK_EVERY)
+            until = self.loop.time() + RECHECK_IN
+            for key, (admission, client) in tuple(self._streams.items()):
+                if admission.requirement is None or key not in self._streams:
+                    continue
+                try:
+                    async with asyncio.timeout_at(until):
+                        await self._verifier.check_again(admission.credential, admission.requirement)
+                except (KeybearerError, TimeoutError):
+                    client.cut()
+                except Exception:
+                    log.exception("a credential could not be looked at again")
+                    client.cut()
 
     # What may be asked.
 
@@ -181,6 +186,10 @@ class Gateway:
         routes = await fresh(records, records.routes)
         if routes is not self._known_routes:
             self._table = RouteTable((*self._file_routes, *routes))
+            if self._table.left_out:
+                log.warning(
+                    "routes are left out: a file has their name or place", extra={"routes": self._table.left_out}
+                )
             self._known_routes = routes
             # What no route leads to any more has no connections for long, and is forgotten with its failures.
             self._upstreams = {place: one for place, one in self._upstreams.items() if one.is_used}
@@ -282,7 +291,7 @@ class Gateway:
         client, request = exchange.client, exchange.request
         table = await self._routes()
         match = table.match(request.host, request.path.decode("ascii"))
-        if match is None:
+        if match is None or (match.bff_page and match.routes[0].state is not State.ENABLED):
             raise _problem(404, "No route leads there.")
         client_ip = self._proxies.client_address(client.peer, request.fields)
         scheme = self._scheme(client, request)
@@ -307,7 +316,7 @@ class Gateway:
         is_preflight = request.method == "OPTIONS" and bool(asked) and b"origin" in request.said
         if is_preflight:
             route = match.for_method(asked)
-            policy = None if route is None else self._policy(route)
+            policy = None if route is None or route.state is not State.ENABLED else self._policy(route)
             answer = None if policy is None else policy.of_preflight(request.method, request.fields)
             if route is not None and answer is not None:
                 exchange.route = route
@@ -316,6 +325,8 @@ class Gateway:
         if route is None:
             allowed = ", ".join(match.allowed).encode()
             raise Answered(405, [*ALWAYS, _JSON, (b"allow", allowed)], _problem_body(405, "This method is not taken."))
+        if route.state is not State.ENABLED:
+            raise _problem(404, "No route leads there.")
         policy = self._policy(route)
         if policy is not None:
             exchange.said_to_browsers = list(policy.of_answer(request.fields))
@@ -347,7 +358,7 @@ class Gateway:
             # A secret must be found wherever it comes back: nothing encoded, nothing in parts.
             dropped += [b"accept-encoding", b"range", b"if-range", b"sec-websocket-extensions"]
             fields.append((b"accept-encoding", b"identity"))
-        fields += fields_for_upstream(request, dropped, admission.cookie)
+        fields += fields_for_upstream(request, dropped, admission.cookie, self.settings.issuer_url)
         fields += about_the_way(request, client_ip, scheme, exchange.request_id)
         verified = admission.verified
         if verified is not None:
@@ -414,7 +425,7 @@ class _Exchange:
         client, request = self.client, self.request
         self.status = status
         if client.answering:
-            client.abort()
+            client.cut()
             return
         client.begin(request, status, [*fields, *self.own_fields], length=None if status == 204 else len(body))
         if body and request.method != "HEAD":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 MAX_PIPELINED: Final = 8
 """Requests that may wait behind the one that is worked on; who sends more is cut off behind them."""
 KEPT_ALIVE: Final = 75.0
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 LINGER: Final = 2.0
 """Seconds for a client to notice the answer to a body that nobody wants, before the connection closes."""
 
@@ -48,12 +51,14 @@ class Inbound(Flow):
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._head_size = 0
+        self._around = 0
         self._in_head = False
         self._receiving: Request | None = None
         self._queue: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
         self._refusal: BadRequest | None = None
         self._is_chunked = False
+        self._is_until_close = False
         self._tunnel: Body | None = None
         self._early = b""
         self.peer: str | None = None
@@ -124,24 +129,23 @@ class Inbound(Flow):
             return
         if self._refusal is not None or self.is_closing:
             return
+        self._around += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
             self._went_on(data[pause.args[0] :])
         except httptools.HttpParserError as error:
-            self._cannot_read(error)
+            self._cannot_read(_why(error))
             return
-        if self._in_head:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self.fail(BadRequest(431, "The head of this request is too large."))
+        if self._around > MAX_HEAD and (self._in_head or self._receiving is not None):
+            # Of a field that has no end, in a head or in trailers, the parser keeps all it got.
+            self._cannot_read(BadRequest(431, "There is more around the body of this request than may be."))
 
-    def _cannot_read(self, error: Exception) -> None:
+    def _cannot_read(self, refusal: BadRequest) -> None:
         """Refuse what the parser, or one of our callbacks, does not take."""
-        refusal = self._refusal or _why(error)
         if self._receiving is not None:
             self._receiving.body.fail(BadRequest(400, "The body is framed in a way that cannot be trusted."))
-        self.fail(refusal)
+        self.fail(self._refusal or refusal)
 
     def _went_on(self, rest: bytes) -> None:
         """Go on behind a request that asked for another protocol: it is not spoken until both sides agreed."""
@@ -157,7 +161,7 @@ class Inbound(Flow):
 
     def on_message_begin(self) -> None:
         """Start a head; the parser's callback."""
-        self._target, self._fields, self._head_size, self._in_head = b"", [], 0, True
+        self._target, self._fields, self._head_size, self._around, self._in_head = b"", [], 0, 0, True
         if self._task is None:
             self.expect(self.stalled_in)
 
@@ -180,7 +184,7 @@ class Inbound(Flow):
     def on_headers_complete(self) -> None:
         """Judge a head, and begin to work on it if nothing else is being done. The parser's callback."""
         parser = self._parser
-        self._in_head, self._head_size = False, 0
+        self._in_head, self._around = False, 0
         if len(self._queue) > MAX_PIPELINED:
             self._refuse(429, "Wait for answers before sending more requests.")
         try:
@@ -201,6 +205,7 @@ class Inbound(Flow):
 
     def on_body(self, piece: bytes) -> None:
         """Hand on a piece of a body. The parser's callback."""
+        self._around = 0
         if self._receiving is not None:
             self._receiving.body.feed(piece)
             self.moved(len(piece))
@@ -230,6 +235,8 @@ class Inbound(Flow):
         if self._task is None and self._queue and not self.is_closing:
             request = self._queue[0]
             self.answering = False
+            if request is self._receiving:
+                self.expect(self.stalled_in)  # it may have begun behind another one, whose deadlines are over
             self._task = self.loop.create_task(self._gateway.answer(self, request))
             self._task.add_done_callback(self._done)
 
@@ -246,7 +253,7 @@ class Inbound(Flow):
             return
         if self._tunnel is not None:
             self.close()
-        elif not request.body.ended:
+        elif not request.body.is_whole:
             self._linger(request)
         elif not request.keep_alive:
             self.close()
@@ -266,8 +273,8 @@ class Inbound(Flow):
                 self._parser = httptools.HttpRequestParser(self)
                 if rest:
                     self.data_received(rest)
-            if not self._queue and not self._in_head:
-                self.expect(KEPT_ALIVE)
+            if not self._queue:
+                self.expect(self.stalled_in if self._in_head else KEPT_ALIVE)
 
     def _linger(self, request: Request) -> None:
         """Let a client read its answer before it is cut off in the middle of a body that nobody wants."""
@@ -287,8 +294,8 @@ class Inbound(Flow):
         Spec: RFC 9112 §6.1: never chunked to a client of HTTP/1.0, which gets the body until the connection closes.
         """
         self.answering = True
-        self._is_chunked = False
-        if not request.body.ended:
+        self._is_chunked = self._is_until_close = False
+        if not request.body.is_whole:
             request.keep_alive = False
         lines = list(fields)
         if length is not None:
@@ -299,6 +306,7 @@ class Inbound(Flow):
                 lines.append((b"transfer-encoding", b"chunked"))
             else:
                 request.keep_alive = False
+                self._is_until_close = True
         self.write(head_of(status, lines, close=not request.keep_alive, version=request.version))
 
     def send(self, piece: bytes) -> None:
@@ -309,6 +317,12 @@ class Inbound(Flow):
         """End the body of an answer."""
         if self._is_chunked:
             self.write(b"0\r\n\r\n")
+
+    def cut(self) -> None:
+        """Close in the middle of an answer; a reset tells it from the end where nothing else does. RFC 9112 §8."""
+        if self._is_until_close and not self.is_closing:
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.abort()
 
     def go_on(self) -> None:
         """Ask for the body that the client holds back. Spec: RFC 9110 §10.1.1."""

@@ -31,6 +31,7 @@ _ONCE: Final = frozenset(
 )  # fmt: skip
 _NEVER: Final = (b"CONNECT", b"TRACE")
 """One asks for any server, the other for an echo of what an upstream was shown."""
+_VERSIONS: Final = ("1.0", "1.1")
 _UNREADABLE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LINES: Final = {status.value: b"%d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 
@@ -77,6 +78,8 @@ def request_from(
     method: bytes, target: bytes, fields: HeaderList, version: str, body: Body, *, keep_alive: bool
 ) -> Request:
     """Return the request that a head begins; raises ``BadRequest``."""
+    if version not in _VERSIONS:
+        raise BadRequest(505, "HTTP is spoken here in its versions 1.0 and 1.1.")
     if method in _NEVER:
         raise BadRequest(501, "This method is not known here.")
     said = dict(fields)

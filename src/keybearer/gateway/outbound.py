@@ -6,6 +6,7 @@ Spec: RFC 9112 §6.3 (how long an answer is), §9.3 (when a connection may be us
 from __future__ import annotations
 
 import asyncio
+import select
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +63,7 @@ class Outbound(Flow):
         self._is_spoilt = False
         self._answered = False
         self._tunnel: Body | None = None
+        self._unread: select.poll | None = None
         self.used = 0
         """How many requests were sent here; a first answer that never came on a used connection says little."""
         self.is_sent = False
@@ -84,7 +86,26 @@ class Outbound(Flow):
     @property
     def is_reusable(self) -> bool:
         """Whether the next request may go here, too."""
-        return self._answered and self._keeps and self.is_sent and not self._is_spoilt and not self.is_closing
+        whole = self._answered and self._keeps and self.is_sent
+        return whole and not self._is_spoilt and not self._is_held and not self.is_closing
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes lie here already, or the end: the next answer could not be told from what nobody asked for."""
+        if self._unread is None:
+            self._unread = select.poll()
+            self._unread.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self._unread.poll(0))
+
+    def rest(self) -> None:
+        """Lie idle: whatever comes now, nobody asked for."""
+        self._head, self._body = None, None
+        self.expect(NEVER)
+
+    def abort(self) -> None:
+        """Hang up; an answer that is not whole yet never will be, whatever framing it has."""
+        self._is_spoilt = True
+        super().abort()
 
     def tunnel(self) -> Body:
         """Stop speaking HTTP: return all that the upstream sends from now on."""
@@ -99,7 +120,7 @@ class Outbound(Flow):
         self._upstream.lost(self)
         if self._tunnel is not None:
             self._tunnel.end()
-        elif self._body is not None and self._until_close and exc is None:
+        elif self._body is not None and self._until_close and exc is None and not self._is_spoilt:
             self._body.end()
         else:
             self._fail(UpstreamFailed("it closed the connection before its answer was whole"))
@@ -128,6 +149,7 @@ class Outbound(Flow):
         if self._head is None or self._is_spoilt:
             self.abort()  # nobody asked
             return
+        self._size += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
@@ -136,11 +158,9 @@ class Outbound(Flow):
             self._fail(UpstreamFailed("its answer cannot be read in one way only"))
             self.abort()
             return
-        if self._in_head:
-            self._size += len(data)
-            if self._size > 2 * MAX_HEAD:
-                self._fail(UpstreamFailed("the head of its answer is too large"))
-                self.abort()
+        if self._size > 2 * MAX_HEAD and not self._answered:
+            self._fail(UpstreamFailed("its answer has more around its body than it may"))
+            self.abort()
 
     def _switched(self, rest: bytes) -> None:
         if self._tunnel is not None:
@@ -206,6 +226,7 @@ class Outbound(Flow):
         if self._answered or self._body is None:
             self._is_spoilt = True
             return
+        self._size = 0
         self._body.feed(piece)
         # Events may come slowly; only silence is too long.
         self.expect(self.stalled_in)

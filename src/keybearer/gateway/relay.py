@@ -61,9 +61,14 @@ class Relay:
         body = self.request.body
         if not self.request.has_body:
             return b""
+        self._measure()
         if body.ended and body.waiting <= HIGH:
             return body.read_now() or b""
         return None
+
+    def _measure(self) -> None:
+        if self.request.body.received > self.route.max_body:
+            raise BadRequest(413, "The body of this request is larger than this route takes.")
 
     async def _answered(self, whole: bytes | None) -> tuple[Answer, Outbound, asyncio.Task[None] | None]:
         """Return the head of the answer, from whichever try."""
@@ -136,13 +141,12 @@ class Relay:
 
     async def _pump(self, connection: Outbound, head: asyncio.Future[Answer], *, is_chunked: bool) -> None:
         """Send the body as it comes. What goes wrong is told to whoever waits for the answer."""
-        request, most = self.request, self.route.max_body
+        request = self.request
         try:
             if request.expects and not request.body.received:
                 self.client.go_on()
             while piece := await request.body.read():
-                if request.body.received > most:
-                    raise BadRequest(413, "The body of this request is larger than this route takes.")
+                self._measure()
                 connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
                 if connection.is_full:
                     await connection.drain()
@@ -178,10 +182,10 @@ class Relay:
         try:
             while True:
                 piece = answer.body.read_now()
+                if not is_marked and (piece is None or client.is_full):
+                    is_marked = True
+                    self.streaming(True)
                 if piece is None:
-                    if not is_marked:
-                        is_marked = True
-                        self.streaming(True)
                     piece = await answer.body.read()
                 if not piece:
                     break

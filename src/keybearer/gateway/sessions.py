@@ -18,9 +18,9 @@ import msgspec
 
 from ..core.artefacts import Artefact, ArtefactKind
 from ..core.credential import new_id
-from ..core.errors import Conflict, NotFound
+from ..core.errors import Conflict, NotFound, Unavailable
 from ..core.instant import SECOND, Instant
-from ..core.oauth_error import OAuthError
+from ..core.oauth_error import InvalidGrant, OAuthError
 from ..core.routes import Bff, Route
 from ..ports import UnitOfWork
 from ..services.authority import Authority
@@ -47,6 +47,10 @@ class Tokens(msgspec.Struct, frozen=True):
     expires_at: int
     ends_at: int
     claims: dict[str, Any]
+
+    def is_for(self, route: Route, bff: Bff) -> bool:
+        """Tell whether a sign-in at this very BFF gave them."""
+        return self.route == route.name and self.client_id == bff.client_id
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -152,7 +156,7 @@ class Sessions:
         now = authority.clock.now()
         kept = self._kept.get(cookie)
         if kept is not None and 0 <= now - kept.read_at < KEPT_IN and now < kept.used_until:
-            return kept
+            return kept if kept.tokens.is_for(route, bff) else None
         session_id, _, secret = cookie.partition(".")
         if not session_id.isalnum() or len(session_id) > 32 or not secret or len(cookie) > 128 or not cookie.isascii():
             return None
@@ -164,7 +168,7 @@ class Sessions:
         if not hmac.compare_digest(presented, artefact.digest) or now >= artefact.expires_at:
             return None
         tokens = self._opened(session_id, artefact.body)
-        if tokens is None or tokens.route != route.name or tokens.client_id != bff.client_id:
+        if tokens is None or not tokens.is_for(route, bff):
             return None
         session = Session(session_id, tokens, artefact.expires_at, now)
         if len(self._kept) >= MAX_KEPT:
@@ -191,10 +195,13 @@ class Sessions:
         parameters = {"grant_type": "refresh_token", "refresh_token": tokens.refresh_token}
         try:
             answer = await self._party.redeem(bff, parameters, None)
-        except OAuthError:
+        except InvalidGrant:
             # The sign-in is over: revoked, expired, or narrowed to nothing.
             await self._forget(session.id)
             return None
+        except OAuthError as error:
+            # A client secret that is being replaced, say, ends nobody's session.
+            raise Unavailable("The session cannot be renewed now.", detail=error.detail or error.description) from None
         now = self._authority.clock.now()
         renewed = msgspec.structs.replace(
             tokens,

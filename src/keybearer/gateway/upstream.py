@@ -14,7 +14,6 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from .flow import NEVER
 from .outbound import Outbound, UpstreamFailed
 
 IDLE_IN: Final = 30.0
@@ -125,11 +124,11 @@ class Upstream:
 
     async def connection(self, connect_in: float, idle_in: float) -> Outbound:
         """Return a connection for one request; raises ``UpstreamFailed`` and ``Unwilling``."""
-        if len(self._open) + self._connecting - len(self._idle) >= self.most:
+        if self._is_full:
             await self._wait(connect_in)
         while self._idle:
             since, kept = self._idle.pop()
-            if not kept.is_closing and self.loop.time() - since < IDLE_IN:
+            if not kept.is_closing and self.loop.time() - since < IDLE_IN and not kept.has_unread:
                 kept.stalled_in = idle_in
                 return kept
             kept.abort()
@@ -145,7 +144,7 @@ class Upstream:
     def give_back(self, connection: Outbound) -> None:
         """Keep a connection for the next request, or close it."""
         if connection.is_reusable and len(self._open) <= self.most:
-            connection.expect(NEVER)
+            connection.rest()
             self._idle.append((self.loop.time(), connection))
         else:
             connection.abort()
@@ -167,16 +166,29 @@ class Upstream:
         for connection in tuple(self._open):
             connection.abort()
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._open) + self._connecting - len(self._idle) >= self.most
+
     async def _wait(self, seconds: float) -> None:
         if len(self._waiting) >= MAX_WAITING:
             raise Unwilling("too many requests wait for it", 1.0)
+        try:
+            async with asyncio.timeout(seconds):
+                while self._is_full:  # a place may be gone again, or not there yet: its connection is still closing
+                    await self._turn()
+        except TimeoutError:
+            raise Unwilling("all its connections are in use", 1.0) from None
+
+    async def _turn(self) -> None:
         turn = self.loop.create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout(seconds):
-                await turn
-        except TimeoutError:
-            raise Unwilling("all its connections are in use", 1.0) from None
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._wake()  # it was our turn, and is the next one's now
+            raise
         finally:
             if turn in self._waiting:
                 self._waiting.remove(turn)
@@ -206,6 +218,8 @@ class Upstream:
             raise UpstreamFailed(f"its TLS cannot be trusted: {reason}", untouched=True) from None
         except (OSError, UnicodeError) as error:
             raise UpstreamFailed(f"it takes no connection: {type(error).__name__}", untouched=True) from None
+        if connection.is_lost:
+            raise UpstreamFailed("it closed the connection at once", untouched=True)
         self._open.add(connection)
         return connection
 

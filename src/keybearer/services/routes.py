@@ -32,6 +32,7 @@ from .paging import Page, PageQuery, read_page
 from .problems import Problems
 from .standing import change_state, require_live
 from .text import check_text, shown
+from .upstream_secrets import WRITE as SECRETS_WRITE
 from .views import record_fields
 
 READ: Final = "keybearer:routes.read"
@@ -52,6 +53,7 @@ async def create(authority: Authority, caller: Caller, body: CreateRoute) -> Rou
     caller.need_everything(WRITE)
     now = authority.clock.now()
     route = route_from(body, now)
+    _need_secrets(caller, route)
 
     async def work(uow: UnitOfWork) -> RouteView:
         await _require_free(uow, route)
@@ -87,6 +89,7 @@ async def update(authority: Authority, caller: Caller, route_id: str, body: Upda
         now = authority.clock.now()
         changed = touch(route, now, **changes)
         _check(changed)
+        _need_secrets(caller, route, changed)
         await _require_free(uow, changed)
         await uow.update(changed)
         Deed(uow, caller, now).note("route.update", route.id, details={"fields": sorted(changes), **_said(changed)})
@@ -96,7 +99,9 @@ async def update(authority: Authority, caller: Caller, route_id: str, body: Upda
 
 
 async def set_state(authority: Authority, caller: Caller, route_id: str, wanted: Change) -> RouteView:
-    """Enable, disable, delete or undelete a route. Requests for one that is not there find none, or a wider one."""
+    """Enable, disable, delete or undelete a route. One that is disabled answers nothing, and no wider one in its place;
+    where one is deleted, a wider one may answer.
+    """
     caller.need_everything(WRITE)
 
     async def check(uow: UnitOfWork, route: Route, _now: Instant) -> None:
@@ -155,6 +160,12 @@ def view(route: Route) -> RouteView:
     return RouteView(**record_fields(route), **values)
 
 
+def _need_secrets(caller: Caller, *routes: Route) -> None:
+    """Who leads a secret to an upstream can read it there, so must be somebody who may set secrets."""
+    if any(route.inject for route in routes):
+        caller.need_everything(SECRETS_WRITE)
+
+
 def _values(given: dict[str, Any]) -> dict[str, Any]:
     """Return what travels as the record has it."""
     values = dict(given)
@@ -184,10 +195,8 @@ def _check(route: Route) -> None:
     _check_door(problems, route)
     for index, injection in enumerate(route.inject):
         _check_injection(problems, f"inject[{index}]", injection)
-    places = [(one.place in (InjectionPlace.BEARER, InjectionPlace.BASIC), one.name.lower()) for one in route.inject]
-    if route.phantom_token:
-        places.append((True, ""))
-    if len([True for is_authorization, _ in places if is_authorization]) > 1 or len(set(places)) < len(places):
+    places = [_place(one) for one in route.inject] + ["authorization"] * route.phantom_token
+    if len(set(places)) < len(places):
         problems.add("inject", "two things would stand in the same place")
     if route.cors is not None:
         _check_cors(problems, route.cors)
@@ -245,6 +254,13 @@ def _check_injection(problems: Problems, field: str, injection: Injection) -> No
             problems.add(f"{field}.name", f"{shown(name)} is no name of a query field")
     elif _USER.fullmatch(name) is None:
         problems.add(f"{field}.name", f"{shown(name)} is no name of a user")
+
+
+def _place(injection: Injection) -> str:
+    """Return where a secret comes to stand: a field in lower case, or a parameter."""
+    if injection.place in (InjectionPlace.BEARER, InjectionPlace.BASIC):
+        return "authorization"
+    return ("?" if injection.place is InjectionPlace.QUERY else "") + injection.name.lower()
 
 
 def _check_cors(problems: Problems, cors: Cors) -> None:

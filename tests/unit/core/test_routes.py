@@ -6,7 +6,7 @@ import pytest
 
 from keybearer.core.instant import Instant
 from keybearer.core.records import State
-from keybearer.core.routes import Bff, Route, RouteTable, is_plain_path
+from keybearer.core.routes import Bff, Matched, Route, RouteTable, is_plain_path
 
 
 def route(name: str, **fields: Any) -> Route:
@@ -35,7 +35,8 @@ TABLE = RouteTable(
         ("b.example", "/mapsx", "GET", "all"),
         ("b.example", "/maps", "GET", "maps"),
         ("b.example", "/maps/", "GET", "maps"),
-        ("b.example", "/maps/off", "GET", "maps"),
+        ("b.example", "/maps/off", "GET", "off"),
+        ("b.example", "/maps/off/x", "GET", "off"),
         ("b.example", "/maps/tiles", "GET", "tiles"),
         ("b.example", "/maps/tiles/1/2", "PUT", "tiles-put"),
         ("b.example", "/maps/tiles/1", "POST", None),
@@ -67,6 +68,35 @@ def test_a_session_opens_routes_of_its_own_host_only() -> None:
     )
     assert table.session_of(table.by_name["there"]) is None
     assert table.session_of(table.by_name["here"]) is table.by_name["app"]
+
+
+def _names(matched: Matched | None) -> list[str]:
+    return [] if matched is None else [one.name for one in matched.routes]
+
+
+def test_what_a_file_says_is_not_taken_over_by_another_route() -> None:
+    bff = Bff("client_1")
+    table = RouteTable(
+        [
+            route("mine", path="/a/", methods=("GET",)),
+            route("site", path="/elsewhere"),
+            route("pages", path="/other", bff=bff),
+            route("over", path="/more", bff=Bff("client_1", path="/a")),
+            route("site", path="/", bff=bff, from_file=True),
+            route("a", path="/a", from_file=True),
+            route("narrower", path="/a/b"),
+        ]
+    )
+    assert sorted(table.left_out) == ["mine", "over", "pages", "site"]
+    assert _names(table.match("x", "/a")) == ["a"]
+    assert _names(table.match("x", "/bff/login")) == ["site"]
+    assert _names(table.match("x", "/a/b")) == ["narrower"]
+
+
+@pytest.mark.parametrize("path", ["/caf%C3%A9", "/caf%c3%a9/x"])
+def test_a_path_is_matched_as_an_upstream_reads_it(path: str) -> None:
+    table = RouteTable([route("all"), route("narrow", path="/caf%c3%A9")])
+    assert _names(table.match("x", path)) == ["narrow"]
 
 
 @pytest.mark.parametrize("path", ["/a/../b", "/%61", "/%2E/x", "//x", "/a;b", "/a%2fb", "/a%5cb", "/a\\b", "a", "/%7e"])
