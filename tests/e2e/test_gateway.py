@@ -214,6 +214,21 @@ def test_limits_are_those_of_the_authority_and_are_told(scene: Gated) -> None:
     assert int(third.headers["retry-after"]) > 0
 
 
+def test_a_secret_in_a_url_is_refused_and_its_project_learns_of_it(scene: Gated) -> None:
+    key_id, credential = scene.shop.key("pages:read")
+    refused = scene.http.get(f"/orders/1?api_key={credential}")
+    assert refused.status_code == 401
+    assert credential not in refused.text + str(refused.headers)
+    until = time.monotonic() + 15
+    while True:  # written behind, as usage is
+        uses = scene.shop.call("GET", "/v1/leaks/urls?start=-1h")["uses"]
+        mine = [(use["code"], use["count"]) for use in uses if use["key_id"] == key_id]
+        if mine or time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    assert mine == [("KIND_NOT_ACCEPTED", 1)]
+
+
 def test_a_stream_ends_when_its_credential_does(scene: Gated) -> None:
     key_id, credential = scene.shop.key("pages:read")
     with scene.http.stream("GET", "/maps/endless", headers={"authorization": f"Bearer {credential}"}) as answer:

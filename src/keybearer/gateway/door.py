@@ -15,7 +15,8 @@ from ..core.principal import Verified
 from ..core.records import AndroidApp, Api, State
 from ..core.requirement import Requirement
 from ..core.routes import Route
-from ..http.carriage import AUTHORIZATION, QUERY_NAMES, Missing, Place, carried, refuse_several
+from ..core.secret import Secret
+from ..http.carriage import AUTHORIZATION, QUERY_NAMES, Missing, Place, SecretInUrl, carried, refuse_several
 from ..http.challenges import metadata_url
 from ..http.refusals import Terms, refusal
 from ..ports import NotReady
@@ -64,6 +65,19 @@ class Doorkeeper:
         """Return the leave to pass; ``url`` is what the client asked for. Raises ``Rejected``, ``Unavailable``."""
         if route.public:
             return PUBLIC
+        seen, door = self._authority.seen_in_url, route.api or route.name
+        try:
+            admission = await self._admit(route, request, client_ip, url)
+        except SecretInUrl as rejection:
+            seen(rejection.secrets, client_ip, door, rejection.code.value)
+            raise
+        if admission.in_url:
+            seen((Secret(admission.credential),), client_ip, door, Code.VALID.value)
+        return admission
+
+    async def _admit(
+        self, route: Route, request: Request, client_ip: IPv4Address | IPv6Address | None, url: str
+    ) -> Admission:
         api = await self._api(route)
         key_header = api.key_header.lower().encode("ascii")
         if len(request.said) < len(request.fields):
