@@ -48,10 +48,10 @@ def test_a_tree_of_logs_with_every_compression(tmp_path: Path) -> None:
         "access.log.1.gz": gzip.compress(log) + gzip.compress(log),
         "access.log.2.xz": lzma.compress(log),
         "old/access.log.3.bz2": bz2.compress(log),
+        "access.log.4.zst": zstd.compress(log),
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    subprocess.run(["zstd", "-q", tmp_path / "access.log", "-o", tmp_path / "access.log.4.zst"], check=True)
     code, findings, summary = found(str(tmp_path), secret=text.rpartition("_")[2])
     assert code == 1
     assert [(Path(str(one["name"])).name, one["line"]) for one in findings] == [
@@ -136,6 +136,13 @@ def test_a_name_that_holds_a_credential_is_shown_without_it(tmp_path: Path) -> N
         code, out, _ = scan(str(tmp_path), "--offline", "-f", how, secret=text.rpartition("_")[2])
         assert code == 1
         assert "REDACTED" in out
+
+
+def test_a_table_goes_into_no_file(tmp_path: Path) -> None:
+    code, _, err = scan(str(tmp_path), "--offline", "-o", str(tmp_path / "found.txt"))
+    assert code == 2
+    assert "--format" in err
+    assert not (tmp_path / "found.txt").exists()
 
 
 def test_sarif(tmp_path: Path) -> None:

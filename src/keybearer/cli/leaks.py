@@ -53,7 +53,9 @@ class FailOn(StrEnum):
 
 Paths = Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and directories; - is standard input.")]
 AsFormat = Annotated[Format, typer.Option("--format", "-f", help="How findings are written.")]
-Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write findings there.")]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write findings there (jsonl, sarif).")
+]
 
 
 def reading_of(log_format: str | None, rules: str | None, max_expanded: int) -> Reading:
@@ -110,6 +112,8 @@ def scan(
 
     Exit codes: 0 nothing that opens doors; 1 something does, or may; 2 wrong usage, or not all could be searched.
     """
+    if output is not None and as_format is Format.TABLE:
+        raise typer.BadParameter("a table is for people; add --format jsonl or sarif", param_hint="--output")
     out = Printer(color=not no_color)
     try:
         reading = reading_of(log_format, rules, max_expanded)
