@@ -97,7 +97,8 @@ class Example:
         if page.locator("#password").count():
             page.fill("#email", email)
             page.fill("#password", PEOPLE[email][1])
-            page.click("#submit")
+            with page.expect_navigation():
+                page.click("#submit")
         if page.url.startswith(self.issuer):
             assert page.inner_text("h1") == "Allow Keyhole?"
             page.click("#submit")
@@ -111,8 +112,8 @@ class Example:
         page.goto(begun["verification_uri_complete"])
         for button in ("Go on", "Yes, connect it"):
             if page.locator(f"button:has-text('{button}')").count():
-                page.click(f"button:has-text('{button}')")
-        page.wait_for_load_state()
+                with page.expect_navigation():
+                    page.click(f"button:has-text('{button}')")
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": begun["device_code"]}
         answer = httpx.post(f"{self.issuer}/oauth/token", data={**client, **form})
         assert answer.status_code == 200, answer.text + page.inner_text("body")

@@ -115,15 +115,18 @@ def test_people_ask_answer_vote_comment_edit_and_accept(
         cleo.wait_for_selector("article .tick")
         # An edit keeps what was said before.
         ada.goto(url)
-        ada.locator("article").nth(1).locator("a:has-text('Edit')").click()
+        with ada.expect_navigation():
+            ada.locator("article").nth(1).locator("a:has-text('Edit')").click()
         ada.fill("#body", "Let both secrets work for a day, and watch the old one fall silent.")
         ada.click("button:has-text('Save')")
         ada.wait_for_url("**#post-*")
-        ada.click("a:has-text('edited')")
+        with ada.expect_navigation():
+            ada.click("a:has-text('edited')")
         assert ada.locator(".revision h2").count() == 2
         assert "make the new one" in ada.inner_text("main")
         ben.fill("#q", title[:30])
-        ben.press("#q", "Enter")
+        with ben.expect_navigation():
+            ben.press("#q", "Enter")
         assert title in ben.inner_text(".questions")
         ben.click(".me button:has-text('Sign out')")
         ben.wait_for_url(f"{example.url}/")

@@ -59,14 +59,17 @@ def test_the_tutorial(example: Example, tmp_path: Path) -> None:
         for pasted, promised in BLOCKS:
             if "TOKEN=$(" in pasted:
                 page.goto(said[-1].strip())
-                page.click("button:has-text('Go on')") if page.locator("button:has-text('Go on')").count() else None
+                if page.locator("button:has-text('Go on')").count():
+                    with page.expect_navigation():
+                        page.click("button:has-text('Go on')")
                 assert "Keyhole on a terminal" in page.inner_text("body")
-                page.click("button:has-text('Yes, connect it')")
+                with page.expect_navigation():
+                    page.click("button:has-text('Yes, connect it')")
             elif '"value": 0' in pasted:
                 page.goto(f"{example.issuer}/account/applications")
-                page.click("a:has-text('Keyhole on a terminal')")
-                page.click("button:has-text('Disconnect')")
-                page.wait_for_load_state()
+                for link in ("a:has-text('Keyhole on a terminal')", "button:has-text('Disconnect')"):
+                    with page.expect_navigation():
+                        page.click(link)
             said.append(terminal.paste(pasted))
             for line in promised.splitlines():
                 begins = re.escape(line.partition("…")[0].rstrip(", ")).replace("\\ 3", r"\ \d+")
