@@ -9,7 +9,7 @@ import json
 import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +267,15 @@ def test_an_authority_that_does_not_answer_is_said(corpus: Corpus) -> None:
     assert code == 1
     assert {one["state"] for one in findings} == {"unchecked"}
     assert summary["troubles"] >= 1
+
+
+def test_no_name_of_a_file_keeps_back_what_is_in_others(corpus: Corpus, tmp_path: Path) -> None:
+    """Of a batch the authority would refuse all for one control character."""
+    for name in ("a\nb.log", "\x1b[2J.log", "plain.log"):
+        (tmp_path / name).write_text(corpus.credentials["revoked"] + "\n")
+    (tmp_path / os.fsdecode(b"\xff.log")).write_text(corpus.credentials["revoked"] + "\n")
+    code, findings, summary = replace(corpus, folder=tmp_path).scan("--act")
+    assert (code, summary["troubles"], [one["state"] for one in findings]) == (0, 0, ["revoked"] * 4)
 
 
 def test_a_redacted_corpus_has_nothing_left_and_is_otherwise_the_same(corpus: Corpus, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import gzip
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
 
+from keybearer.formats.redaction import redact
 from tests.support.authority import keybearer_command
 from tests.support.spelling import credential, spellings
 
@@ -74,3 +76,42 @@ def test_a_file_that_needs_nothing_is_not_touched(tmp_path: Path) -> None:
     before = path.stat()
     assert subprocess.run([*COMMAND, "-i", path], capture_output=True).returncode == 0
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_what_waits_is_let_out_when_told_to_end() -> None:
+    """A server that stops sends SIGTERM to its log filters; the last lines are those that one looks for."""
+    text = credential()
+    with subprocess.Popen(
+        [keybearer_command(), "leaks", "redact"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"started\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"started\n"
+        process.stdin.write(f"the end: {text}\nno line break {text}".encode())
+        process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        out = process.stdout.read()
+        assert process.wait(10) == 0
+    assert out == redact(f"the end: {text}\nno line break {text}".encode())
+    assert text.encode() not in out
+
+
+def test_no_link_has_another_file_rewritten(tmp_path: Path) -> None:
+    text = credential()
+    other = tmp_path / "of-somebody-else"
+    other.write_text(text)
+    (tmp_path / "access.log").symlink_to(other)
+    os.mkfifo(tmp_path / "pipe.log")
+    for name, why in (("access.log", "this is a link"), ("pipe.log", "this is no ordinary file")):
+        done = subprocess.run(
+            [keybearer_command(), "leaks", "redact", "--in-place", tmp_path / name],
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert why in done.stderr.decode()
+    assert other.read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["access.log", "of-somebody-else", "pipe.log"]

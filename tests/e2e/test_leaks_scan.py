@@ -9,8 +9,12 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from backports import zstd
 
+from keybearer.scanner import git_history
+from keybearer.scanner.reading import Reading
+from keybearer.scanner.sightings import Trouble
 from tests.support.authority import keybearer_command
 from tests.support.spelling import credential, percent
 
@@ -246,3 +250,88 @@ def test_the_pre_commit_hook_refuses_a_commit(tmp_path: Path) -> None:
     assert "bad.py:1:8" in refused.stdout + refused.stderr
     assert credential().rpartition("_")[2] not in refused.stdout + refused.stderr
     assert git("log", "--oneline").stdout.count("\n") == 1
+
+
+def repository_with(tmp_path: Path, text: str) -> Path:
+    """A repository whose first commit has the text, and whose second has not."""
+    path = tmp_path / "repository"
+    for number, content in enumerate((text, "clean")):
+        if not number:
+            git("init", "-q", str(path))
+        (path / "settings.ini").write_text(content)
+        git("-C", str(path), "add", ".")
+        git("-C", str(path), "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-qm", f"{number}")
+    return path
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, check=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("hides", ["replaced", "grafted", "graft-file", "elsewhere"])
+def test_a_repository_cannot_hide_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hides: str) -> None:
+    path = repository_with(tmp_path, credential())
+    at = ("-C", str(path))
+    head = git(*at, "rev-parse", "HEAD")
+    if hides == "replaced":
+        git(*at, "replace", git(*at, "rev-parse", "HEAD~1:settings.ini"), git(*at, "rev-parse", "HEAD:settings.ini"))
+    elif hides == "grafted":
+        git(*at, "replace", "--graft", head)
+    elif hides == "graft-file":
+        (path / ".git/info/grafts").write_text(head + "\n")
+    else:
+        # As in a hook of another repository.
+        other = tmp_path / "other"
+        git("init", "-q", str(other))
+        monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    code, findings, summary = found("--git", str(path))
+    assert code == 1
+    assert [(one["credential_id"], summary["troubles"]) for one in findings] == [(credential().split("_")[3], 0)]
+
+
+def test_a_shallow_clone_is_no_whole_history(tmp_path: Path) -> None:
+    path = repository_with(tmp_path, credential())
+    git("clone", "-q", "--depth", "1", f"file://{path}", str(tmp_path / "clone"))
+    code, findings, summary = found("--git", str(tmp_path / "clone"))
+    assert (code, findings, summary["troubles"]) == (2, [], 1)
+
+
+def test_nothing_that_a_repository_configures_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A partial clone lacks an object, and names a program to fetch it. Older versions of git have no other bar."""
+    path, ran = repository_with(tmp_path, credential()), tmp_path / "ran"
+    blob = git("-C", str(path), "rev-parse", "HEAD~1:settings.ini")
+    for name, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": str(path),
+        "remote.origin.uploadpack": f"touch {ran}; git-upload-pack",
+        "protocol.allow": "always",
+        "protocol.file.allow": "always",
+        "core.fsmonitor": f"touch {ran}",
+        "core.pager": f"touch {ran}",
+        "diff.external": f"touch {ran}",
+    }.items():
+        git("-C", str(path), "config", name, value)
+    (path / ".git/objects" / blob[:2] / blob[2:]).unlink()
+    monkeypatch.delitem(git_history._QUIET, "GIT_NO_LAZY_FETCH")
+    events = [event for _, event in git_history.search_history(str(path), Reading())]
+    assert any(isinstance(event, Trouble) for event in events)
+    assert not ran.exists()
+
+
+def test_what_a_line_says_about_itself_is_no_way_out(tmp_path: Path) -> None:
+    text = credential()
+    (tmp_path / "app.log").write_text(
+        json.dumps({"client_ip": f"fe80::1%{text}", "time": int("9" * 400), "url": f"/?key={text}"}) + "\n"
+        f'fe80::1%{text} - - [26/Nov/2026:08:00:00 +0000] "GET /?key={text} HTTP/1.1" 200 5\n'
+    )
+    code, findings, _ = found(str(tmp_path), secret=text.rpartition("_")[2])
+    assert code == 1
+    assert [(one["line"], one.get("client_ip"), one.get("at")) for one in findings] == [
+        (1, None, None),
+        (1, None, None),
+        (2, None, "2026-11-26T08:00:00Z"),
+        (2, None, "2026-11-26T08:00:00Z"),
+    ]

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from keybearer.wire.keys import CreateKey, RestrictionsSpec
 from keybearer.wire.leaks import SetLeakPolicy
 from keybearer.wire.records import CreateApi, CreateProject
 from tests.support.embedded import Embedded, embedded
+from tests.support.spelling import percent
 
 pytestmark = pytest.mark.anyio
 
@@ -272,6 +273,23 @@ async def test_whoever_has_the_secret_can_have_it_ended(world: Embedded) -> None
     (incident,) = (await incidents.page(world.authority, world.root, PageQuery({}))).items
     assert issued.credential not in repr(incident)
     assert incident.sightings[0].client_ip == "192.0.2.1"
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize("spelled", [percent, in_base64], ids=["percent", "base64"])
+async def test_where_it_was_found_keeps_no_secret_in_any_spelling(
+    world: Embedded, spelled: Callable[[str], str]
+) -> None:
+    issued = await issue(world)
+    finding = {"credential": issued.credential, "where": f"https://paste.example/?key={spelled(issued.credential)}"}
+    await post(world, "/v1/leaks/report", json={"findings": [finding]})
+    (incident,) = (await incidents.page(world.authority, world.root, PageQuery({}))).items
+    where = incident.sightings[0].name
+    assert where.startswith("https://paste.example/?key=")
+    assert spelled(issued.credential)[-24:] not in where
 
 
 async def test_an_id_alone_ends_nothing(world: Embedded) -> None:

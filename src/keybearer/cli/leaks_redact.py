@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterable
 from typing import Annotated
@@ -34,7 +36,7 @@ def redact(
                     raise typer.BadParameter("standard input has no place", param_hint="--in-place")
                 redact_in_place(path)
             elif path == STDIN:
-                _write(redacted_pipe(sys.stdin.fileno()))
+                _write(redacted_pipe(sys.stdin.fileno(), _told_to_stop()))
             else:
                 with open(path, "rb") as file:
                     _write(redacted(file))
@@ -48,6 +50,19 @@ def redact(
             failed = True
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _told_to_stop() -> int:
+    """Return a descriptor that can be read once this is to end; told twice, it ends at once."""
+    read, write = os.pipe()
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        os.write(write, b"x")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return read
 
 
 def _write(pieces: Iterable[bytes]) -> None:

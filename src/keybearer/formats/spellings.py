@@ -61,6 +61,9 @@ _UNIT: Final = re.compile(SOFT_BREAK + rb"(?:([0-9A-Za-z_])|" + encoded(rb"([0-9
 
 def units(data: bytes, start: int, end: int) -> list[tuple[str, int, int]]:
     """Return each character between two offsets with where its spelling begins and ends, without a soft break."""
+    text = data[start:end]
+    if text.isalnum():
+        return [(character, at, at + 1) for at, character in enumerate(text.decode(), start)]
     found = []
     for match in _UNIT.finditer(data, start, end):
         group = match.lastindex or 1

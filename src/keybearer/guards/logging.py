@@ -56,15 +56,31 @@ def clean(text: str) -> str:
 
 
 def _value(value: Any, depth: int = 0) -> Any:
-    """Return a value without secrets: texts, also within plain containers, are looked at."""
+    """Return a value without secrets: texts, also within plain containers, are looked at. Anything else stays as it is
+    unless a secret shows when it is written out; then its text takes its place.
+    """
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, bytes):
         return redact(value)
-    if depth >= MAX_DEPTH:
+    if value is None or isinstance(value, int | float):
         return value
+    if depth >= MAX_DEPTH:
+        return _written(value)
     if type(value) is dict:
         return {_value(name, depth + 1): _value(one, depth + 1) for name, one in value.items()}
     if type(value) in (list, tuple):
         return type(value)(_value(one, depth + 1) for one in value)
+    return _written(value)
+
+
+def _written(value: Any) -> Any:
+    for write in (str, repr):
+        try:
+            text = write(value)
+        except Exception:
+            text = ""  # nor can a handler write it
+        redacted = clean(text)
+        if redacted is not text:
+            return redacted
     return value

@@ -43,8 +43,8 @@ class AuthorityMatcher:
 def _source(place: Place) -> LeakSource:
     return LeakSource(
         kind=_KINDS[place.kind],
-        # The end of a path says more than its beginning.
-        name=place.name[-MAX_PLACE:],
+        # The end of a path says more than its beginning; and a file may be called anything.
+        name="".join(one if one.isprintable() else " " for one in place.name[-MAX_PLACE:]),
         line=place.line,
         column=place.column,
         at=_moment(place.at),

@@ -8,7 +8,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -19,6 +20,10 @@ from .search import BLOCK, Search
 from .sightings import Place, Sighting, Trouble
 
 LONGEST_LINE: Final = 1 << 20
+LINGERS: Final = 5.0
+"""Seconds without a byte after which a file that was renamed counts as left: of the workers of a server, some write on
+to it for a moment while others have opened the new one.
+"""
 _HEAD: Final = 256
 
 
@@ -36,11 +41,32 @@ class Position:
     head_size: int
 
 
+@dataclass(slots=True)
+class _Renamed:
+    """A file that gave its place to another, and may still grow; ``position`` is how far it was read until then."""
+
+    stream: BinaryIO
+    search: Search
+    rest: bytes
+    position: Position | None
+    until: float
+
+
 class Follower:
     """Follows one path."""
 
-    def __init__(self, path: str, reading: Reading, known: Position | None, *, from_start: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        reading: Reading,
+        known: Position | None,
+        *,
+        from_start: bool,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.path = path
+        self._now = now
+        self._renamed: _Renamed | None = None
         self._reading = reading
         self._place = Place("log", shown(path), 0, 0)
         self._known = known
@@ -56,6 +82,8 @@ class Follower:
 
     def position(self) -> Position | None:
         """Return where to go on, if all that was found up to here is done with."""
+        if self._renamed is not None:
+            return self._renamed.position
         if self._stream is None:
             return self._known
         stream = self._stream
@@ -70,6 +98,7 @@ class Follower:
         if self._missed:
             self._missed = False
             yield Trouble(self._place.name, "it was rotated or cut while nobody watched: scan what was rotated away")
+        yield from self._read_renamed()
         yield from self._read()
         if self._was_cut():
             yield from self._restart()
@@ -78,17 +107,20 @@ class Follower:
             # Once more: what was written between the last read and the renaming.
             yield from self._read()
             if self._stream is not None and self._at_end():
-                yield from self._settle(everything=True)
-                self._stream.close()
+                yield from self._read_renamed(is_last=True)
+                position = self.position()
+                self._renamed = _Renamed(self._stream, self._search, self._rest, position, self._now() + LINGERS)
                 self._stream = None
                 self._from_start, self._known = True, None
                 if self._open():
                     yield from self._read()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         if self._stream is not None:
             self._stream.close()
+        if self._renamed is not None:
+            self._renamed.stream.close()
 
     # Opening.
 
@@ -151,6 +183,22 @@ class Follower:
             self._offset += len(piece)
             self._rest += piece
             yield from self._settle()
+
+    def _read_renamed(self, *, is_last: bool = False) -> Iterator[Sighting]:
+        one = self._renamed
+        if one is None:
+            return
+        if piece := one.stream.read(BLOCK):
+            one.rest += piece
+            one.until = self._now() + LINGERS
+        is_last = is_last or (not piece and self._now() >= one.until)
+        end = len(one.rest) if is_last or len(one.rest) > LONGEST_LINE else one.rest.rfind(b"\n") + 1
+        lines, one.rest = one.rest[:end], one.rest[end:]
+        for found in (*one.search.feed(lines), *one.search.settle()) if lines else ():
+            yield sighting_of(found, self._place, self._reading)
+        if is_last:
+            one.stream.close()
+            self._renamed = None
 
     def _settle(self, *, everything: bool = False) -> Iterator[Sighting]:
         end = self._rest.rfind(b"\n") + 1

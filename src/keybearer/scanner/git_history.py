@@ -1,7 +1,8 @@
 """The history of a git repository: every reachable object once, with the oldest commit that has it.
 
 Files, and the messages of commits and tags. Objects stream from one ``git cat-file --batch``, so that memory does not
-grow with the repository. Nothing of the repository is run, and nothing is fetched.
+grow with the repository. Nothing of the repository is run, and nothing is fetched. What it says to hide parts of itself
+(replacements, grafts) does not count, and where a clone was made without the rest of its history, that is said.
 """
 
 from __future__ import annotations
@@ -23,9 +24,26 @@ _QUIET: Final = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_LAZY_FETCH": "1",
+    # For a git that does not know the one above: no transport at all, whatever the repository's configuration allows.
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": os.devnull,
     "LC_ALL": "C",
     "TZ": "UTC",
 }
+_ELSEWHERE: Final = (
+    "GIT_DIR",
+    "GIT_COMMON_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_SHALLOW_FILE",
+    "GIT_EXTERNAL_DIFF",
+    "KEYBEARER_KEY",
+)
+"""What git does not get: a hook has the first of these for its own repository, which need not be the one to search."""
 _SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false")
 _SEARCHED: Final = frozenset({"blob", "commit", "tag"})
 _DATE: Final = "--date=format-local:%Y-%m-%dT%H:%M:%SZ"
@@ -54,6 +72,8 @@ def search_history(repository: str, reading: Reading, skip: int = 0) -> Iterator
     except subprocess.CalledProcessError:
         yield 0, Trouble(name, "this is no git repository that can be read")
         return
+    if _output(repository, "rev-parse", "--is-shallow-repository").strip() != b"false":
+        yield 0, Trouble(name, "this is a shallow clone: what came before is not in it (git fetch --unshallow)")
     listing = _start(repository, "rev-list", "--objects", "--all", stdin=subprocess.DEVNULL)
     checking = _start(
         repository,
@@ -154,7 +174,7 @@ def _output(repository: str, *arguments: str) -> bytes:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | _QUIET,
+        env=_environment(),
     ).stdout
 
 
@@ -164,5 +184,9 @@ def _start(repository: str, *arguments: str, stdin: int | IO[bytes] | None) -> s
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | _QUIET,
+        env=_environment(),
     )
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE} | _QUIET

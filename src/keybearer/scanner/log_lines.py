@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
@@ -40,10 +41,15 @@ _NESTED: Final = ("request", "http", "req")
 _YEARS: Final = range(1970, 2200)
 """What else a line says is no time at which it was written."""
 _MAX_EPOCH: Final = 7_258_118_400
+_LARGEST: Final = 2**63
 
 
+@lru_cache(maxsize=1)
 def read(text: bytes, reader: Reader | None = None) -> Context:
-    """Return what a line says about itself, by its own format or by the one that was declared for it."""
+    """Return what a line says about itself, by its own format or by the one that was declared for it.
+
+    The last line is kept: one may hold hundreds of credentials.
+    """
     line = text.decode("utf-8", "replace")
     if reader is not None:
         found = reader(line)
@@ -55,8 +61,10 @@ def read(text: bytes, reader: Reader | None = None) -> Context:
 
 
 def address(text: object) -> str | None:
-    """Return an address without its port, or ``None`` for whatever is none."""
-    if not isinstance(text, str):
+    """Return an address without its port, or ``None`` for whatever is none. The zone of an address (``%eth0``) is free
+    text, which may be anything, and makes it none. Spec: RFC 4007 §11.
+    """
+    if not isinstance(text, str) or "%" in text:
         return None
     for candidate in (text, text.rpartition(":")[0].strip("[]")):
         try:
@@ -71,7 +79,8 @@ def instant(value: object) -> str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return _epoch(float(value))
+        # Of JSON, a number may be larger than any float.
+        return _epoch(float(value)) if abs(value) <= _LARGEST else None
     if not isinstance(value, str):
         return None
     return _clf(value) or _iso(value) or (_epoch(float(value)) if re.fullmatch(r"\d{9,11}(\.\d+)?", value) else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -26,6 +27,7 @@ LONGEST_PAUSE: Final = 1.0
 """Seconds without input after which also those lines are let out that the next may continue."""
 
 _PIECE: Final = 1 << 18
+_LARGEST_PIPE: Final = 1 << 20
 _MAY_GO_ON: Final = re.compile(rb"(?:[A-Za-z0-9+/_-]{16}[=\\rn\r]{0,4}|=\r?)\Z")
 """The end of a line that the next may continue: of base64, or before a soft line break."""
 
@@ -86,22 +88,31 @@ def redacted(stream: BinaryIO) -> Iterator[bytes]:
     yield redactor.finish()
 
 
-def redacted_pipe(descriptor: int) -> Iterator[bytes]:
-    """Yield what comes out of a pipe without its secrets, line by line as they come."""
+def redacted_pipe(descriptor: int, stop: int | None = None) -> Iterator[bytes]:
+    """Yield what comes out of a pipe without its secrets, line by line as they come.
+
+    Once there is something to read from ``stop``, what the pipe holds by then is taken too, and that is the end.
+    """
     redactor = Redactor()
     is_first = True
+    inputs = [descriptor] if stop is None else [descriptor, stop]
+    left = _LARGEST_PIPE
     while True:
-        if not select.select([descriptor], [], [], PAUSE)[0]:
+        ready = select.select(inputs, [], [], PAUSE)[0]
+        if not ready:
             if out := redactor.release():
                 yield out
-            if not select.select([descriptor], [], [], LONGEST_PAUSE)[0]:
+            ready = select.select(inputs, [], [], LONGEST_PAUSE)[0]
+            if not ready:
                 if out := redactor.release(all_lines=True):
                     yield out
-                select.select([descriptor], [], [])
-        piece = os.read(descriptor, _PIECE)
+                ready = select.select(inputs, [], [])[0]
+        piece = os.read(descriptor, _PIECE) if descriptor in ready and left > 0 else b""
         if not piece:
             yield redactor.finish()
             return
+        if stop in ready:
+            left -= len(piece)
         if is_first:
             _refuse_compressed(piece)
             is_first = False
@@ -111,14 +122,17 @@ def redacted_pipe(descriptor: int) -> Iterator[bytes]:
 def redact_in_place(path: str) -> bool:
     """Rewrite a file, whole or not at all, with its owner, mode and times; returns whether anything changed.
 
-    Raises ``OSError``, and ``Unreadable`` for compressed files. What is written to the file meanwhile is lost, so this
-    is for logs that were rotated.
+    Raises ``OSError``, and ``Unreadable`` for compressed files, for what is no file, and for links: whoever may write
+    in the directory could have any other file rewritten through one. What is written to the file meanwhile is lost, so
+    this is for logs that were rotated. Spec: CWE-59.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}.redacting")
     changed = False
-    with target.open("rb") as source:
+    with open(path, "rb", opener=_opened_itself) as source:
         about = os.fstat(source.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise Unreadable("this is no ordinary file")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -136,6 +150,13 @@ def redact_in_place(path: str) -> bool:
         finally:
             beside.unlink(missing_ok=True)
     return changed
+
+
+def _opened_itself(path: str, flags: int) -> int:
+    if os.path.islink(path):
+        raise Unreadable("this is a link: name the file itself")
+    # A pipe is not waited for.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..core.errors import ConfigurationError
 from .reading import BEGINNING, Start
+from .state_file import write_whole
 
 VERSION: Final = 1
 _SAVE_EVERY: Final = 2.0
@@ -82,10 +83,8 @@ class Progressed:
 
     def save(self) -> None:
         """Write the file, whole or not at all."""
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         document = {"version": VERSION, "done": self._done, "begun": self._begun}
-        beside.write_text(json.dumps(document), "utf-8")
-        beside.replace(self._path)
+        write_whole(self._path, json.dumps(document))
         self._saved_at = time.monotonic()
 
 

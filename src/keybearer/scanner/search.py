@@ -29,6 +29,26 @@ class Found:
     text: bytes
 
 
+@dataclass(slots=True)
+class _Place:
+    """How far lines and characters were counted in the bytes at hand, so that each byte is counted once only."""
+
+    at: int
+    newlines: int
+    line_start: int
+    characters: int
+
+    def advance(self, data: bytes, at: int) -> None:
+        """Go on to an offset, where a character begins."""
+        newlines = data.count(b"\n", self.at, at)
+        if newlines:
+            self.newlines += newlines
+            self.line_start = self.at = data.rfind(b"\n", self.at, at) + 1
+            self.characters = 0
+        self.characters += len(data[self.at : at].decode("utf-8", "replace"))
+        self.at = at
+
+
 class Search:
     """Search one stream: give it all its pieces, then ``finish``. ``near_misses`` counts wrong checksums."""
 
@@ -82,6 +102,9 @@ class Search:
         skipped = max(0, checked - _LONGEST_HINT)
         hits = self._find(data[skipped:] if skipped else data)
         due = [hit._replace(end=hit.end + skipped) for hit in hits if checked < hit.end + skipped <= limit]
+        # Of a line whose beginning is gone, the characters before it count as bytes.
+        line_start = self._line_start - base
+        place = _Place(at=0, newlines=0, line_start=line_start, characters=max(0, -line_start))
         for trace in traces(data, due) if due else ():
             where = (base + trace.start, base + trace.end)
             if where in self._recent:
@@ -90,24 +113,21 @@ class Search:
             if not trace.is_whole:
                 self.near_misses += 1
                 continue
-            yield self._found(trace)
+            place.advance(data, trace.start)
+            yield self._found(trace, place)
         if goes_on:
             self._forget(limit)
 
-    def _found(self, trace: Trace) -> Found:
+    def _found(self, trace: Trace, place: _Place) -> Found:
         data, at = self._data, trace.start
-        line_start = data.rfind(b"\n", 0, at) + 1
-        begun = line_start or self._line_start - self._base
-        text_start = max(0, begun, at - LONGEST_LINE)
+        text_start = max(0, place.line_start, at - LONGEST_LINE)
         end = data.find(b"\n", trace.end, trace.end + LONGEST_LINE)
         text = data[text_start : end if end >= 0 else trace.end + LONGEST_LINE]
-        # Of a line whose beginning is gone, the characters before it count as bytes.
-        before = data[max(0, begun) : at].decode("utf-8", "replace")
         return Found(
             trace=trace,
             offset=self._base + at,
-            line=self._lines + data.count(b"\n", 0, at) + 1,
-            column=len(before) + max(0, -begun) + 1,
+            line=self._lines + place.newlines + 1,
+            column=place.characters + 1,
             text=text,
         )
 

@@ -8,7 +8,6 @@ once more. The file of positions has digests and numbers, never a secret.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from .following import Follower, Position
 from .reading import Reading
 from .resuming import name_of
 from .sightings import Matcher, Sighting, Trouble, Verdict
+from .state_file import write_whole
 
 MAX_WAITING: Final = 10_000
 BATCH: Final = 500
@@ -54,9 +54,7 @@ class Positions:
         found = {name_of(one.path): asdict(at) for one in followers if (at := one.position()) is not None}
         if self._path is None or found == self._saved:
             return
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        beside.write_text(json.dumps({"version": VERSION, "logs": found}), "utf-8")
-        beside.replace(self._path)
+        write_whole(self._path, json.dumps({"version": VERSION, "logs": found}))
         self._saved = found
 
 

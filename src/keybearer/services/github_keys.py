@@ -96,6 +96,7 @@ class GithubKeys:
 
 def _keys_in(body: bytes) -> dict[str, EllipticCurvePublicKey]:
     """Return the keys in an answer; those on other curves than P-256 are left out. Raises ``Unreachable``."""
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -107,7 +108,7 @@ def _keys_in(body: bytes) -> dict[str, EllipticCurvePublicKey]:
     for one in answer.public_keys:
         try:
             key = load_pem_public_key(one.key.encode())
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             continue
         if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
             found[one.key_identifier] = key

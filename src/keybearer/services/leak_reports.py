@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ..core.credential import without_secrets
 from ..core.errors import ConfigurationError, KeybearerError
 from ..core.incidents import Sighting, SourceKind
 from ..core.instant import Instant
@@ -25,7 +24,7 @@ from ..core.sources import counted_as
 from ..wire.leaks import MAX_PLACE, GithubFinding, GithubLabel, GitlabToken, ReportLeaks
 from .authority import Authority, Caller
 from .leak_finder import find_all
-from .leaks import respond
+from .leaks import place_of, respond
 from .outbox import Postage
 
 log = logging.getLogger(__name__)
@@ -94,7 +93,7 @@ async def _report(authority: Authority, caller: Caller, found: Sequence[tuple[Se
 
 def _sighting(caller: Caller, where: str, now: Instant) -> Sighting:
     plain = "".join(character if character.isprintable() else " " for character in where[:MAX_PLACE])
-    return Sighting(SourceKind.REPORT, without_secrets(plain) or caller.actor, now, client_ip=caller.source)
+    return Sighting(SourceKind.REPORT, place_of(plain) or caller.actor, now, client_ip=caller.source)
 
 
 def reporter(kind: str, source: str | None, request_id: str) -> Caller:

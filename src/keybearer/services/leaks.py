@@ -27,6 +27,7 @@ from ..core.leaks import Done, LeakKind, LeakState, Measure, Rules
 from ..core.lifecycle import IncidentChange, advance, touch
 from ..core.secret import Secret
 from ..core.webhooks import WebhookEvent
+from ..formats.redaction import redact
 from ..ports import Query, UnitOfWork
 from ..wire.base import to_instant
 from ..wire.leaks import CheckedFinding, CheckedLeaks, CheckLeaks, LeakSource
@@ -278,11 +279,15 @@ def _batches(cases: list[tuple[str, _Case]]) -> list[list[tuple[str, _Case]]]:
     return [cases[start : start + BATCH] for start in range(0, len(cases), BATCH)]
 
 
+def place_of(text: str) -> str:
+    """Return what is kept of a place: a path or a URL may itself hold what was found in it, in any spelling."""
+    return without_secrets(redact(text.encode("utf-8", "replace")).decode("utf-8", "replace"))
+
+
 def _sighting(source: LeakSource, now: Instant) -> Sighting:
     return Sighting(
         kind=source.kind,
-        # A path or a URL may itself hold what was found in it.
-        name=without_secrets(source.name),
+        name=place_of(source.name),
         reported_at=now,
         line=source.line,
         column=source.column,

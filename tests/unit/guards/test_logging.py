@@ -6,6 +6,8 @@ import json
 import logging
 import subprocess
 import sys
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,6 +65,28 @@ def test_tracebacks_extra_and_stacks(log: Log) -> None:
     logger.info("raw", extra={"body": credential().encode()}, stack_info=True)
     assert SECRET not in out.getvalue()
     assert "ValueError: bad key kb_sk_live_" in out.getvalue()
+
+
+@pytest.mark.parametrize("what", ["nested", "ordered", "set", "object", "subclass"])
+def test_extra_of_any_kind(log: Log, what: str) -> None:
+    nested: object = credential()
+    for _ in range(12):
+        nested = [nested]
+
+    class Text(str): ...
+
+    values = {
+        "nested": nested,
+        "ordered": OrderedDict(key=credential()),
+        "set": {credential()},
+        "object": SimpleNamespace(key=credential()),
+        "subclass": Text(credential()),
+    }
+    logger, out = log
+    logger.info("it came", extra={"value": values[what], "count": 3})
+    assert SECRET not in out.getvalue()
+    assert '"count": "3"' in out.getvalue()
+    assert "kb_sk_live_" in out.getvalue()
 
 
 def test_arguments_that_do_not_fit_give_nothing_away(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

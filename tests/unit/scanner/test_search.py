@@ -1,6 +1,7 @@
 """However a stream is cut into pieces, the same is found in it, by either matcher."""
 
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -95,3 +96,18 @@ def test_wrong_checksums_are_counted() -> None:
     search = Search()
     assert not [*search.feed(redact(credential().encode())), *search.settle()]
     assert search.near_misses == 1
+
+
+@pytest.mark.parametrize("between", ["\n", " "], ids=["lines", "one-line"])
+def test_the_cost_of_many_is_linear(between: str) -> None:
+    """Anybody can have a server log credentials with right checksums by the thousand: that must not stop a watch."""
+    some = between.join(credential(number=number) for number in range(500)).encode() + between.encode()
+
+    def seconds(times: int) -> float:
+        search, data = Search(), some * times
+        began = time.process_time()
+        assert len([*search.feed(data), *search.settle()]) == 500 * times
+        return time.process_time() - began
+
+    seconds(1)
+    assert seconds(32) < 3 * 8 * min(seconds(4) for _ in range(3))

@@ -1,5 +1,7 @@
 """A watch keeps what it could not tell, reads no more than it can keep, and notes no more than it told."""
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +9,10 @@ import pytest
 
 from keybearer.core.errors import ConfigurationError, KeybearerError
 from keybearer.scanner import watch as watching
+from keybearer.scanner.following import Follower
 from keybearer.scanner.matchers import Nobody, Remembering
 from keybearer.scanner.reading import Reading
+from keybearer.scanner.resuming import Progressed
 from keybearer.scanner.sightings import Sighting, Trouble, Verdict
 from keybearer.scanner.watch import Positions, Watch
 from tests.support.spelling import credential
@@ -108,3 +112,60 @@ def test_another_file_is_no_file_of_positions(tmp_path: Path, text: str) -> None
     (tmp_path / "positions").write_text(text)
     with pytest.raises(ConfigurationError):
         Positions(str(tmp_path / "positions"))
+
+
+def test_workers_that_still_write_to_the_renamed_file_are_heard(tmp_path: Path) -> None:
+    """A server opens its new log before the last of its workers has left the old one."""
+    now = 0.0
+    log, old = tmp_path / "access.log", tmp_path / "access.log.1"
+    log.write_text("begun\n")
+    follower = Follower(str(log), Reading(), None, from_start=True, now=lambda: now)
+
+    def ids() -> list[str]:
+        return [one.credential.reveal() for one in follower.poll() if isinstance(one, Sighting)]
+
+    assert ids() == []
+    with log.open("a") as worker:
+        log.rename(old)
+        log.write_text(f"new {credential(number=1)}\n")
+        assert ids() == [credential(number=1)]
+        late = credential(number=2)
+        worker.write(f"late {late[:40]}")
+        worker.flush()
+        assert ids() == []
+        # Whoever starts now must read the rest of the old one first.
+        position = follower.position()
+        assert position is not None
+        assert position.inode == old.stat().st_ino
+        worker.write(f"{late[40:]}\n")
+        worker.flush()
+        now = 4.0
+        assert ids() == [late]
+        worker.write(f"the last, without a line break: {credential(number=3)}")
+        worker.flush()
+        assert ids() == []
+        now = 9.5
+        assert ids() == [credential(number=3)]
+    position = follower.position()
+    assert position is not None
+    assert position.inode == log.stat().st_ino
+    follower.close()
+
+
+@pytest.mark.parametrize("what", ["positions", "progress"])
+def test_no_link_that_lies_ready_is_written_through(tmp_path: Path, what: str) -> None:
+    """The file may lie where others write, who know how it is called and this process's number."""
+    victim, state = tmp_path / "victim", tmp_path / "state"
+    victim.write_text("precious")
+    (tmp_path / f".state.{os.getpid()}").symlink_to(victim)
+    log = tmp_path / "access.log"
+    log.write_text("x\n")
+    if what == "positions":
+        follower = Follower(str(log), Reading(), None, from_start=True)
+        assert not [*follower.poll()]
+        Positions(str(state)).save([follower])
+        follower.close()
+    else:
+        Progressed(str(state)).save()
+    assert victim.read_text() == "precious"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o600
