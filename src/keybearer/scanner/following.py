@@ -43,12 +43,13 @@ class Position:
 
 @dataclass(slots=True)
 class _Renamed:
-    """A file that gave its place to another, and may still grow; ``position`` is how far it was read until then."""
+    """A file that gave its place to another, and may still grow. It is in no position: whoever starts again begins with
+    the other, so that none that was rotated between them is passed over.
+    """
 
     stream: BinaryIO
     search: Search
     rest: bytes
-    position: Position | None
     until: float
 
 
@@ -82,8 +83,6 @@ class Follower:
 
     def position(self) -> Position | None:
         """Return where to go on, if all that was found up to here is done with."""
-        if self._renamed is not None:
-            return self._renamed.position
         if self._stream is None:
             return self._known
         stream = self._stream
@@ -108,8 +107,7 @@ class Follower:
             yield from self._read()
             if self._stream is not None and self._at_end():
                 yield from self._read_renamed(is_last=True)
-                position = self.position()
-                self._renamed = _Renamed(self._stream, self._search, self._rest, position, self._now() + LINGERS)
+                self._renamed = _Renamed(self._stream, self._search, self._rest, self._now() + LINGERS)
                 self._stream = None
                 self._from_start, self._known = True, None
                 if self._open():
