@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec import UNSET, UnsetType
 
@@ -127,9 +126,9 @@ class Routes(Records[D, RouteView]):
             api=api,
             permissions=permissions,
             cost=cost,
-            accepts=_given(accepts),
+            accepts=given_list(accepts),
             acr_values=given_list(acr_values),
-            inject=_given(inject),
+            inject=given_list(inject),
             identity_headers=identity_headers,
             phantom_token=phantom_token,
             connect_in=_span(connect_in),
@@ -155,10 +154,6 @@ class Routes(Records[D, RouteView]):
     ) -> Pages[RouteView]:
         """Iterate over routes, oldest first, through all pages. Deleted ones only with ``state="deleted"``."""
         return self._pages(name=name, state=state, limit=page_size, cursor=cursor)
-
-
-def _given(items: Any) -> Any:
-    return items if items is UNSET else [*items]
 
 
 def _span(span: Duration | UnsetType) -> int | UnsetType:
