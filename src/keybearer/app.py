@@ -237,7 +237,7 @@ async def _work(
     shared_limits: SharedMemoryLimiter | None,
 ) -> int:
     async with foundation(settings) as base, contextlib.AsyncExitStack() as stack:
-        node = await _node(base, stack, shared_limits, is_authority=listeners.web is not None)
+        node = await _node(base, stack, shared_limits)
         if listeners.web is not None and index == 0:
             await _work_on_its_own(node, stack)
         if listeners.gateway is not None:
@@ -252,13 +252,12 @@ async def _work(
         return await until_stopped(ready, is_worker=settings.workers > 1)
 
 
-async def _node(
-    base: Foundation, stack: contextlib.AsyncExitStack, shared_limits: SharedMemoryLimiter | None, *, is_authority: bool
-) -> Node:
+async def _node(base: Foundation, stack: contextlib.AsyncExitStack, shared_limits: SharedMemoryLimiter | None) -> Node:
     from .http.client_address import TrustedProxies
     from .limiters.failures import FailureThrottle
     from .limiters.memory import MemoryLimiter
     from .services.jwt_tokens import JwtReader
+    from .services.url_watch import UrlWatch
     from .services.usage_recorder import Outdated, UsageRecorder
     from .telemetry import Metrics
     from .verify import Engines, Verifier
@@ -271,13 +270,10 @@ async def _node(
     throttle = FailureThrottle(settings.failures_per_minute)
     metrics = Metrics()
     authority = replace(authority_of(base, records), throttle=throttle, on_leak=metrics.count_leak)
-    if is_authority:  # a node that is a gateway only does not load what it never does
-        from .services.url_watch import UrlWatch
-
-        watch = UrlWatch(authority, flush_interval=settings.usage_flush_interval)
-        watch.start()
-        stack.push_async_callback(watch.stop)
-        authority = replace(authority, seen_in_url=watch.seen)
+    watch = UrlWatch(authority, flush_interval=settings.usage_flush_interval)
+    watch.start()
+    stack.push_async_callback(watch.stop)
+    authority = replace(authority, seen_in_url=watch.seen)
     stack.callback(authority.passwords.close)
     stack.push_async_callback(authority.outbox.close)
 

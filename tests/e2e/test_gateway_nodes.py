@@ -58,6 +58,13 @@ def test_a_node_that_is_a_gateway_only_keeps_the_promise(
         assert httpx.get(url, headers=headers).status_code == 200
         # Nothing of the authority itself is there.
         assert httpx.get(f"http://127.0.0.1:{port}/v1/keys", headers=headers).json()["target"] == "/v1/keys"
+        assert httpx.get(f"{url}?key={credential}").status_code == 401
+        wait_for(
+            lambda: key_id in {use["key_id"] for use in shop.call("GET", "/v1/leaks/urls?start=-1h")["uses"]},
+            seconds=15,
+            what="the report of keys in URLs",
+            process=process,
+        )
         shop.call("POST", f"/v1/keys/{key_id}/revoke", {})
         revoked_at = time.monotonic()
         while httpx.get(url, headers=headers).status_code != 401:

@@ -15,16 +15,11 @@ from hashlib import sha256
 from typing import Final
 
 from ..core.errors import KeybearerError
-from ..core.incidents import Sighting, SourceKind
 from ..core.instant import HOUR
-from ..core.leaks import Measure
 from ..core.secret import Secret
 from ..core.sources import Address
 from ..ports import IN_URL, FacetRow, UsageBatch
 from .authority import SYSTEM, Authority
-from .leak_finder import find_all
-from .leak_policies import effective
-from .leaks import respond
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +88,13 @@ class UrlWatch:
         seen, self._seen = self._seen, Counter()
         if not secrets:
             return
+        # Loaded when it is first needed: most nodes never see a credential in a URL.
+        from ..core.incidents import Sighting, SourceKind
+        from ..core.leaks import Measure
+        from .leak_finder import find_all
+        from .leak_policies import effective
+        from .leaks import respond
+
         authority = self._authority
         found = await find_all(authority, list(secrets.values()), with_slow_hashes=False)
         known = {mark: leaked for mark, leaked in zip(secrets, found, strict=True) if leaked is not None}
